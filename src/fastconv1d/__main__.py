@@ -1,0 +1,79 @@
+"""``python -m fastconv1d info``: what a bug report should say about the machine."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+import numba
+import numpy as np
+from numba.core.codegen import ll  # the LLVM that Numba compiles with
+
+from . import __version__, explain, machine, simd
+
+FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
+DTYPES = ("float16", "float32", "float64", "complex64", "int64")
+
+#: Shapes of x and w, and groups, of one layer of each kind.
+LAYERS = {
+    "dense": ((1, 64, 1024), (64, 64, 3), 1),
+    "depthwise": ((1, 64, 1024), (64, 1, 3), 64),
+}
+
+
+def info() -> Iterator[tuple[str, str]]:
+    """Yield the lines of the report, each with its name."""
+    yield "fastconv1d", __version__
+    yield "Python", f"{platform.python_version()}, {platform.platform()}"
+    yield "NumPy", np.__version__
+    yield "Numba", numba.__version__
+    yield "llvmlite", f"{version('llvmlite')} with LLVM {'.'.join(map(str, ll.llvm_version_info))}"
+    yield "CPU", " ".join([machine.cpu_name(), *(name for name in FEATURES if name in machine.features())])
+    yield "vectors", f"{machine.lanes(np.dtype('f4'))} lanes of float32, {machine.lanes(np.dtype('f8'))} of float64"
+    yield "", f"{machine.registers()} registers, {'' if machine.has_fma() else 'no '}fused multiply-add"
+    yield "", f"tile of {simd.most_rows()} rows by {simd.most_vectors(simd.most_rows())} vectors"
+    yield "caches", f"L1 {machine.cache_bytes(1) // 1024} KiB, L2 {machine.cache_bytes(2) // 1024} KiB a core"
+    yield "threads", threads()
+    compiled = "compiled when first used, in memory only: no on-disk cache in this version"
+    yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else compiled
+    yield "algorithms", "".join(f"{kind:12}" for kind in LAYERS).rstrip()
+    for dtype in DTYPES:
+        yield f"  {dtype}", "".join(f"{algorithm(dtype, kind):12}" for kind in LAYERS).rstrip()
+
+
+def threads() -> str:
+    try:
+        count = numba.get_num_threads()  # starts them, which settles the layer
+        return f"{count} of {machine.threads()}, layer {numba.threading_layer()}"
+    except ValueError as error:
+        return f"{machine.threads()}, but: {' '.join(str(error).split())}"
+
+
+def algorithm(dtype: str, kind: str) -> str:
+    """Return the name of the algorithm that conv1d takes for a layer of this kind."""
+    x_shape, w_shape, groups = LAYERS[kind]
+    return explain(np.empty(x_shape, dtype), np.empty(w_shape, dtype), padding=1, groups=groups).algorithm
+
+
+def print_info() -> None:
+    print("\n".join(f"{name:14}{text}" for name, text in info()))
+
+
+#: What comes after ``python -m fastconv1d``, and its line of help.
+COMMANDS: dict[str, tuple[Callable[[], None], str]] = {
+    "info": (print_info, "versions, CPU, threads and algorithms, for bug reports"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m fastconv1d", description="1-D convolution for NumPy arrays.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (function, text) in COMMANDS.items():
+        commands.add_parser(name, help=text, description=text).set_defaults(function=function)
+    parser.parse_args().function()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The direct sum on the register tile: dense, dilated, strided and grouped, in either layout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import machine, simd, tuning
+from ..compile import jit_disabled
+from ..geometry import CHANNELS, TIMES, round_up
+from ..geometry import geometry as lay_out
+from ..packing import flat
+from ..problem import Conv1dProblem
+from ..sweep import sweep_outer
+
+
+def refuse(problem: Conv1dProblem) -> str | None:
+    """Why the register tile can't compute `problem`, or None."""
+    if jit_disabled():
+        return "NUMBA_DISABLE_JIT is set, and the register tile has no Python form"
+    if problem.compute_dtype not in (np.float32, np.float64):
+        return f"the register tile holds float32 and float64, not {problem.compute_dtype}"
+    return None
+
+
+def geometry(problem: Conv1dProblem) -> np.ndarray:
+    """Blocks that keep what is read again and again near, and that give every thread as much as the next."""
+    p, dtype = problem, problem.compute_dtype
+    lanes, itemsize = machine.lanes(dtype), dtype.itemsize
+    times_in_lanes = not p.channels_last or p.C_out == 1
+    rows, columns = (p.C_out_g, p.L_out) if times_in_lanes else (p.L_out, p.C_out_g)
+    tile_rows, tile_columns = simd.tile_for(rows, columns, lanes)
+
+    # The steps of a block: b, its columns of one tile, stays in L1.  A long kernel shares its samples among its taps.
+    steps = p.C_in_g * p.K
+    if times_in_lanes:
+        block_steps = min(max(tuning.BLOCK_STEPS, tuning.CHUNK * p.K), tuning.LONGEST_BLOCK_STEPS)
+    else:
+        block_steps = machine.cache_bytes(1) // 2 // (tile_columns * itemsize)
+    block_steps = min(max(block_steps // tuning.CHUNK, 1) * tuning.CHUNK, round_up(steps, tuning.CHUNK))
+    block_channels = min((block_steps + p.K - 2) // p.K + 1, p.C_in_g)
+
+    # The times of a block: the packed channels stay in L2, whose other half is for the weights.
+    unit = tile_columns if times_in_lanes else tile_rows
+    most = machine.cache_bytes(2) // 2 // (block_channels * itemsize)
+    block_times = min(max(most, 2 * unit), tuning.BLOCK_TIMES, p.L_out)
+    time_blocks = -(-p.L_out // block_times)
+
+    # As much for every thread: cut time finer where there is time to cut, else the channels.
+    row_unit = min(tile_rows if times_in_lanes else tile_columns, p.C_out_g)
+    row_blocks, threads = 1, machine.threads()
+    blocks = p.N * p.groups * time_blocks
+    if blocks % threads and blocks < 8 * threads:
+        if p.L_out >= 4 * unit * threads:
+            time_blocks = round_up(time_blocks, threads)
+        else:
+            row_blocks = min(threads, -(-p.C_out_g // row_unit))
+
+    return lay_out(
+        p,
+        groups=p.groups,
+        lanes_along=TIMES if times_in_lanes else CHANNELS,
+        lanes=lanes,
+        block_steps=block_steps,
+        block_channels=block_channels,
+        block_times=min(round_up(-(-p.L_out // time_blocks), unit), p.L_out),
+        packed_bytes=machine.cache_bytes(2) // 4,
+        row_unit=row_unit,
+        row_blocks=row_blocks,
+        block_rows=tuning.BLOCK_ROWS,
+        tile_rows=tile_rows,
+        tile_columns=tile_columns,
+        sweep=sweep_outer.address(dtype),
+    )
+
+
+def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The weights, (C_out, C_in/groups, K) with any strides, as blocks.py reads them."""
+    p = problem
+    if geometry["lanes_along"][0] == TIMES:
+        return flat(w, p.compute_dtype)
+    columns = int(geometry["tile_columns"][0])
+    full, rest = divmod(p.C_out_g, columns)
+    panels = np.zeros((p.groups, -(-p.C_out_g // columns), p.C_in_g, p.K, columns), p.compute_dtype)
+    source = w.transpose(1, 2, 0).reshape(p.C_in_g, p.K, p.groups, p.C_out_g)
+    whole = source[..., : full * columns].reshape(p.C_in_g, p.K, p.groups, full, columns)
+    panels[:, :full] = whole.transpose(2, 3, 0, 1, 4)
+    if rest:
+        panels[:, full, ..., :rest] = source[..., full * columns :].transpose(2, 0, 1, 3)
+    return panels.reshape(-1)

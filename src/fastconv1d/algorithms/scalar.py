@@ -1,0 +1,98 @@
+"""The direct sum in plain loops: integers that wrap, complex numbers, and whatever is left.
+
+    y[n, g R + r, t] = sum over steps (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
+
+The arithmetic is NumPy's, in the dtype of the result.  Steps are added CHUNK at a time, as by direct.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.extending import overload
+
+from .. import tuning
+from ..compile import driver, kernel, prange
+from ..epilogue import finish
+from ..geometry import TIMES, round_up
+from ..geometry import geometry as lay_out
+from ..packing import fill_table, flat, new_table, pack
+from ..problem import Conv1dProblem
+from ..simd import span, times_of
+from ..sweep import even, split
+
+CHUNK = tuning.CHUNK
+ONE = np.int8(1)  # of the type that promotes to any other
+
+
+def refuse(problem: Conv1dProblem) -> str | None:
+    """It takes everything."""
+    return None
+
+
+def geometry(problem: Conv1dProblem) -> np.ndarray:
+    """Blocks whose packed rows stay in L2."""
+    p = problem
+    return lay_out(
+        p,
+        groups=p.groups,
+        lanes_along=TIMES,
+        lanes=1,
+        block_steps=min(CHUNK, round_up(p.C_in_g * p.K, 2)),
+        block_channels=min((CHUNK + p.K - 2) // p.K + 1, p.C_in_g),
+        block_times=min(tuning.BLOCK_TIMES, p.L_out),
+        row_unit=p.C_out_g,
+    )
+
+
+def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The weights, (C_out, C_in/groups, K) with any strides, flat in that order."""
+    return flat(w, problem.compute_dtype)
+
+
+def accumulate(total, weight, row):
+    """total += weight * row, wrapping as arrays do."""
+    total += weight * row
+
+
+@overload(accumulate)
+def _accumulate(total, weight, row):
+    def loop(total, weight, row):
+        for j in range(total.size):
+            total[j] += weight * row[j]
+
+    return loop
+
+
+@kernel
+def work(x, w, bias, y, g, worker, workers):
+    """One worker's run of neighbouring blocks."""
+    packed = np.empty(g.packed, y.dtype)
+    table = new_table(g)
+    totals = np.empty(g.block_times, y.dtype)
+    items = x.shape[0] * g.groups * g.time_blocks
+    for item in range(even(items, workers, worker), even(items, workers, worker + 1)):
+        rest, time_block = split(item, g.time_blocks)
+        n, group = split(rest, g.groups)
+        t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
+        total = span(totals, 0, t1 - t0)
+        for s0 in range(0, g.steps, CHUNK):
+            s1 = min(s0 + CHUNK, g.steps)
+            c0, c1 = s0 // g.K, (s1 - 1) // g.K + 1
+            pack(x, n, group * g.C + c0, group * g.C + c1, 1, t0, t1 - t0, g, packed)
+            fill_table(table, s0, s1, c0, c1 - c0, 0, g)
+            for row in range(group * g.R, (group + 1) * g.R):
+                total[:] = 0
+                for i in range(s1 - s0):
+                    accumulate(total, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
+                target = times_of(y, n, row, t0, 1, t1 - t0)
+                if s0 == 0:
+                    target[:] = 0
+                accumulate(target, ONE, total)
+        if bias.size or g.activation:
+            finish(y, n, group * g.R, (group + 1) * g.R, t0, t1, bias, g.activation)
+
+
+@driver
+def run_loops(x, w, bias, y, geometry, workers):
+    for worker in prange(workers):
+        work(x, w, bias, y, geometry[0], worker, workers)

@@ -1,0 +1,94 @@
+"""The driver of the register tile: cut the outputs into blocks, pack, sweep, finish.
+
+    y[n, g R + r, t] = sum over steps (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
+
+A step is a channel and a tap.  Of the two operands of a sweep (sweep.py) one is the packed block and one the weights;
+which is which depends on the axis of the output that stands side by side in memory, and so goes into the lanes:
+
+    lanes along       rows       columns    a                              b
+    TIMES             channels   times      the weights, (C_out, steps)    the packed rows
+    CHANNELS          times      channels   the packed times               the weights in panels as wide as a tile,
+                                                                           (groups, panels, steps, columns)
+    PAIRED_CHANNELS   times      channels   the packed times               the weights, (steps, C_out)
+
+Panels and the last kind of weights have zeros past C_out, so that a vector may be read there.
+
+All add the steps in the same order, CHUNK at a time, so that an output has the same bits in either layout, and wherever
+the blocks, tiles and threads are cut.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compile import driver, kernel, prange
+from .epilogue import finish
+from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
+from .packing import fill_table, new_table, pack
+from .simd import address, call
+from .sweep import even, pieces, split
+
+
+@kernel
+def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table):
+    """The outputs t0 to t1 of the channels r0 to r1 of the groups g0 to g1; y_n, y_c, y_t: strides in elements."""
+    size = y.itemsize
+    target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * size
+    for s0 in range(0, g.steps, g.block_steps):
+        s1 = min(s0 + g.block_steps, g.steps)
+        c0, c1 = g0 * g.C, g1 * g.C
+        if g.lanes_along == PAIRED_CHANNELS:
+            c0, c1 = r0, r1
+        elif s1 - s0 < g.steps:  # a block of one group, and of some of its channels
+            c0, c1 = c0 + s0 // g.K, c0 + (s1 - 1) // g.K + 1
+        a_row, a_column, b_column, columns = g.steps, 0, 1, 0
+        y_row, rows, y_columns = y_t, t1 - t0, r1 - r0
+        if g.lanes_along == TIMES:
+            y_row, rows, y_columns = y_c, r1 - r0, t1 - t0
+            a, b = address(w) + (g0 * g.R + r0) * g.steps * size, address(packed)
+            a_next, b_next = g.R * g.steps * size, g.C * g.slots * g.row * size
+        elif g.lanes_along == CHANNELS:
+            a_row, b_column, columns = c1 - c0, g.steps, g.tile_columns
+            a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
+            a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
+        else:
+            a_row, a_column, columns = c1 - c0, 1, pieces(g.R, g.lanes) * g.lanes
+            a, b, a_next, b_next = address(packed), address(w) + r0 * size, 0, 0
+        pack(x, n, c0, c1, g.copies, t0, t1 - t0, g, packed)
+        fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, g)
+        for i in range(g1 - g0):
+            call(
+                g.sweep,
+                (
+                    a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
+                    a_row, a_column, b_column, s1 - s0, y_row, rows, y_columns,
+                    g.block_rows, g.tile_rows, g.tile_columns, g.lanes, 1 if s0 == 0 else 0,
+                ),
+            )  # fmt: skip
+
+
+@kernel
+def work(x, w, bias, y, g, worker, workers):
+    """One worker's run of neighbouring blocks."""
+    packed = np.empty(g.packed, y.dtype)
+    table = new_table(g)
+    y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
+    items = x.shape[0] * g.group_blocks * g.time_blocks * g.row_blocks
+    for item in range(even(items, workers, worker), even(items, workers, worker + 1)):
+        rest, row_block = split(item, g.row_blocks)
+        rest, time_block = split(rest, g.time_blocks)
+        n, group_block = split(rest, g.group_blocks)
+        g0, g1 = even(g.groups, g.group_blocks, group_block), even(g.groups, g.group_blocks, group_block + 1)
+        t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
+        r0 = even(g.row_units, g.row_blocks, row_block) * g.row_unit
+        r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
+        fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
+        if bias.size or g.activation:
+            for group in range(g0, g1):
+                finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
+
+
+@driver
+def run_blocks(x, w, bias, y, geometry, workers):
+    for worker in prange(workers):
+        work(x, w, bias, y, geometry[0], worker, workers)

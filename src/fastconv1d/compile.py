@@ -1,0 +1,103 @@
+"""The only file that calls njit: one set of flags, and a serial and a parallel twin of every driver.
+
+`kernel` marks a function that other kernels call.  `driver` marks one that Python calls: its outermost loop is a
+``prange`` over workers, and it is compiled, when first needed, for one canonical signature a dtype, so that neither the
+layout of an array nor its being read-only ever compiles it again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange, types
+
+__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "prange", "standalone"]
+
+#: Never ``fastmath``: NaN and infinity survive, and sums keep their order.  Division by zero follows NumPy.
+FLAGS = {"nogil": True, "error_model": "numpy"}
+
+_lock = threading.Lock()
+
+
+def jit_disabled() -> bool:
+    """Whether NUMBA_DISABLE_JIT is set: kernels then run as plain Python."""
+    return bool(numba.config.DISABLE_JIT)
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for whatever kernel calls it."""
+    return numba.njit(**FLAGS)(function)  # type: ignore[no-any-return]
+
+
+class Standalone:
+    """A function ``(integers, pointers to numbers) -> None`` compiled by itself, that kernels call by its address.
+
+    Numba optimises a kernel anew inside each kernel that calls it, and inside each twin: with the tile in them, twins
+    took 9 s to compile, without it 4 s.  The address is an argument, so that a kernel does not depend on it.
+    """
+
+    def __init__(self, function: Callable[..., None], pointers: int, integers: int):
+        self.function, self.pointers, self.integers = function, pointers, integers
+        self._compiled: dict[np.dtype, Any] = {}
+
+    def address(self, dtype: np.dtype) -> int:
+        """Where the machine code for `dtype` is."""
+        with _lock:
+            if dtype not in self._compiled:
+                pointer = types.CPointer(numba.from_dtype(dtype))
+                table = types.CPointer(types.int64)
+                signature = types.void(*[pointer] * self.pointers, table, *[types.intp] * self.integers)
+                self._compiled[dtype] = numba.cfunc(signature, error_model="numpy")(self.function)
+            return int(self._compiled[dtype].address)
+
+
+def standalone(pointers: int, integers: int) -> Callable[[Callable[..., None]], Standalone]:
+    """Compile a function of `pointers` to the dtype, one pointer to a table of int64 and `integers`, by itself."""
+    return lambda function: Standalone(function, pointers, integers)
+
+
+def array_type(dtype: np.dtype, ndim: int, layout: str, *, written: bool = False) -> types.Array:
+    """The canonical type: read-only where it is only read, and any alignment where any stride is taken."""
+    any_alignment = layout == "A" and not written
+    return types.Array(numba.from_dtype(dtype), ndim, layout, readonly=not written, aligned=not any_alignment)
+
+
+class Driver:
+    """A function ``(x, w, bias, y, geometry, workers)`` and its compiled twins, one pair for each pair of dtypes."""
+
+    def __init__(self, function: Callable[..., None]):
+        self.function = function
+        self.__doc__ = function.__doc__
+        self._compiled: dict[tuple[np.dtype, np.dtype, np.dtype, bool], Callable[..., None]] = {}
+
+    def twin(self, x: np.dtype, y: np.dtype, geometry: np.dtype, *, parallel: bool) -> Callable[..., None]:
+        """The machine code for an x and a y of these dtypes; w and bias have that of y."""
+        key = (x, y, geometry, parallel)
+        with _lock:
+            if key not in self._compiled:
+                self._compiled[key] = self._compile(*key)
+            return self._compiled[key]
+
+    def _compile(self, x: np.dtype, y: np.dtype, geometry: np.dtype, parallel: bool) -> Callable[..., None]:
+        twin = numba.njit(parallel=parallel, **FLAGS)(self.function)
+        if not jit_disabled():
+            signature = (
+                array_type(x, 3, "A"),
+                array_type(y, 1, "C"),
+                array_type(y, 1, "C"),
+                array_type(y, 3, "A", written=True),
+                array_type(geometry, 1, "C"),
+                types.intp,
+            )
+            twin.compile(signature)
+            twin.disable_compile()
+        return twin  # type: ignore[no-any-return]
+
+
+def driver(function: Callable[..., None]) -> Driver:
+    """Make the twins of `function`, whose outermost loop is ``for worker in prange(workers)``."""
+    return Driver(function)

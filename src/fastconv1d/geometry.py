@@ -1,0 +1,92 @@
+"""How a problem is laid out and cut into blocks: the record of integers that the drivers read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import machine
+from .epilogue import ACTIVATION_CODES
+from .problem import PADDING_MODES, Conv1dProblem
+
+#: What the kernels know a padding mode by.
+MODE_CODES = {mode: code for code, mode in enumerate(dict.fromkeys(PADDING_MODES.values()))}
+
+#: What stands side by side in a vector, and in the packed block: see packing.py.
+TIMES, CHANNELS, PAIRED_CHANNELS = range(3)
+
+#: The fields, all of them int64.
+FIELDS = (
+    "groups C R copies L_out steps K "  # the problem: C and R are the input and output channels of a group
+    "stride dilation pad_left mode activation "
+    "lanes_along slots shift row packed "  # the packed block: packing.py
+    "block_steps block_times time_blocks "  # how the work is cut: blocks.py
+    "group_blocks row_unit row_units row_blocks "
+    "block_rows tile_rows tile_columns lanes sweep"  # how a block is swept: sweep.py
+).split()
+GEOMETRY = np.dtype((np.record, [(name, np.int64) for name in FIELDS]))
+
+
+def round_up(value: int, unit: int) -> int:
+    """The least multiple of `unit` that is not below `value`."""
+    return -(-value // unit) * unit
+
+
+def slots_for(problem: Conv1dProblem, block: int) -> int:
+    """How many slots the taps of a channel fall into, for blocks of `block` outputs: see packing.py."""
+    slots = problem.stride // math.gcd(problem.stride, problem.dilation)
+    shared = slots < problem.K and slots * problem.dilation // problem.stride < block
+    return slots if shared else problem.K
+
+
+def geometry(
+    problem: Conv1dProblem,
+    *,
+    groups: int,
+    lanes_along: int,
+    lanes: int,
+    block_steps: int,
+    block_channels: int,
+    block_times: int,
+    packed_bytes: int = 0,
+    row_unit: int,
+    row_blocks: int = 1,
+    block_rows: int = 1,
+    tile_rows: int = 1,
+    tile_columns: int = 1,
+    sweep: int = 0,
+) -> np.ndarray:
+    """The record of a problem that an algorithm has cut into blocks.
+
+    `block_channels` is how many channels the taps of `block_steps` steps may belong to.  A block takes as many groups
+    as `packed_bytes` has room for, but only one where a group has more steps than a block.
+    """
+    p = problem
+    C_out_g = p.C_out // groups
+    slots = slots_for(p, block_times)
+    shift = slots * p.dilation // p.stride
+    row = round_up(block_times + (p.K - 1) // slots * shift, lanes) + lanes
+    if row * p.compute_dtype.itemsize % 1024 == 0:
+        row += lanes  # rows that are a large power of two apart would share the sets of the cache
+    per_group = block_channels * slots * row
+    block_groups = 1
+    if p.C_in_g * p.K <= block_steps:
+        block_groups = max(1, min(packed_bytes // (per_group * p.compute_dtype.itemsize), groups // machine.threads()))
+    values = {
+        "groups": groups, "C": p.C_in_g, "R": C_out_g,
+        "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
+        "L_out": p.L_out, "steps": p.C_in_g * p.K, "K": p.K,
+        "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
+        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
+        "packed": block_groups * per_group + lanes, "group_blocks": -(-groups // block_groups),
+        "block_steps": block_steps, "block_times": block_times, "time_blocks": -(-p.L_out // block_times),
+        "row_unit": row_unit, "row_units": -(-C_out_g // row_unit), "row_blocks": row_blocks,
+        "block_rows": block_rows, "tile_rows": tile_rows, "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep,
+    }  # fmt: skip
+    record = np.zeros(1, GEOMETRY)
+    for name in FIELDS:
+        record[name] = values[name]
+    record.flags.writeable = False
+    return record

@@ -1,0 +1,179 @@
+"""Packing: a block of any x becomes padded rows of stride 1, a block at a time, in cache.
+
+A tap k of an output t reads ``x[t * stride + k * dilation - pad_left]``.  Packing turns that into stride 1: the taps
+fall into `slots`, tap k into slot ``k % slots``, and slot p holds every stride-th sample from ``p * dilation`` on::
+
+    slot p:   x[t0 * stride + p * dilation - pad_left],  x[(t0 + 1) * stride + ...],  x[(t0 + 2) * stride + ...], ...
+              ^ where output t0 finds tap p              ^ where output t0 + 1 finds it
+              ^ where output t0 - shift finds tap p + slots,    shift = slots * dilation / stride
+
+so that output t finds tap k at place ``t - t0 + (k // slots) * shift`` of its slot.  The fewest slots for which the
+shift is whole are ``stride / gcd(stride, dilation)``: 1 for a dense or dilated convolution, whose taps share one row.
+Where taps are further apart than a block is long they share nothing, and each gets a slot (``slots = K``).
+
+The slots of the channels c0 ... c1 of a block stand in the buffer in one of two orders:
+
+    TIMES      channel c0: slot 0, slot 1, ...   channel c0 + 1: slot 0, ...
+               at ((c - c0) * slots + p) * row + place
+    CHANNELS   slot 0: place 0 of c0 ... c1, place 1 of c0 ... c1, ...   slot 1: place 0 of ...
+               at (p * row + place) * (c1 - c0) + c - c0
+
+PAIRED_CHANNELS is CHANNELS for the channels of the output, of which `copies` read the same channel of x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compile import kernel
+from .decoding import number
+from .geometry import CHANNELS, MODE_CODES, TIMES
+from .simd import channels_of, contiguous, copied, span, times_of
+
+ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (
+    MODE_CODES[mode] for mode in ("zeros", "reflect", "replicate", "circular", "symmetric")
+)
+
+
+def flat(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`w` as one aligned row of `dtype`, without a copy where it is one already."""
+    if w.dtype == dtype and w.flags.c_contiguous and w.flags.aligned:
+        return w.reshape(-1)
+    return np.require(w, dtype, ["C", "A"]).reshape(-1)
+
+
+@kernel
+def floor_div(a, b):
+    """a // b, which costs as much as a short row does where b is not 1."""
+    return a if b == 1 else a // b
+
+
+@kernel
+def source_index(i, L, mode):
+    """Where sample `i` of the padded input stands in an x of length `L`; -1 for a zero.  As np.pad, at any width."""
+    if 0 <= i < L:
+        return i
+    if mode == REPLICATE:
+        return min(max(i, 0), L - 1)
+    if mode == CIRCULAR:
+        return i % L
+    if mode == REFLECT:
+        if L == 1:
+            return 0
+        i %= 2 * (L - 1)
+        return min(i, 2 * (L - 1) - i)
+    if mode == SYMMETRIC:
+        i %= 2 * L
+        return min(i, 2 * L - 1 - i)
+    return -1
+
+
+@kernel
+def convert(source, target):
+    """target[j] = source[j], whatever the source is made of."""
+    for j in range(target.size):
+        target[j] = number(source[j])
+
+
+@kernel
+def copy_line(source, target):
+    """The same, at the speed of memory where the source stands side by side."""
+    if source.strides[0] == source.itemsize:
+        line = contiguous(source)
+        if not copied(line, target):
+            convert(line, target)
+    else:
+        convert(source, target)
+
+
+@kernel
+def inside(start, stride, count, L):
+    """Which of the samples start + j * stride, j < count, stand inside of x: from the first number to the second."""
+    first, last = 0, count
+    if start < 0:
+        first = min(-floor_div(start, stride), count)
+    if start + (count - 1) * stride >= L:
+        last = max(-floor_div(start - L, stride), first)
+    return first, last
+
+
+@kernel
+def pack_times(x, n, c, start, stride, mode, packed, at, count):
+    """packed[at + j] = x[n, c, start + j * stride] for j < count, padded where that is outside of x."""
+    L = x.shape[2]
+    first, last = inside(start, stride, count, L)
+    copy_line(times_of(x, n, c, start + first * stride, stride, last - first), span(packed, at + first, last - first))
+    if mode == ZEROS:
+        span(packed, at, first)[:] = 0
+        span(packed, at + last, count - last)[:] = 0
+    else:
+        for j in range(count - (last - first)):
+            place = j if j < first else j + last - first
+            packed[at + place] = number(x[n, c, source_index(start + place * stride, L, mode)])
+
+
+@kernel
+def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count):
+    """packed[at + j * (c1 - c0) + c - c0] = x[n, c // copies, start + j * stride] for j < count, padded."""
+    L, channels = x.shape[2], c1 - c0
+    first, last = inside(start, stride, count, L)
+    if copies == 1 and stride == 1 and x.strides[2] == channels * x.strides[1]:  # the times follow upon one another
+        frames = channels_of(x, n, c0, (last - first) * channels, start + first)
+        copy_line(frames, span(packed, at + first * channels, frames.size))
+    else:
+        first = last
+    for j in range(count - (last - first)):
+        place = j if j < first else j + last - first
+        i = source_index(start + place * stride, L, mode)
+        target = span(packed, at + place * channels, channels)
+        if i < 0:
+            target[:] = 0
+        elif copies == 1:
+            copy_line(channels_of(x, n, c0, channels, i), target)
+        else:
+            for c in range(channels):
+                target[c] = number(x[n, (c0 + c) // copies, i])
+
+
+@kernel
+def pack(x, n, c0, c1, copies, t0, width, g, packed):
+    """The slots of the channels c0 to c1 for `width` outputs from t0 on."""
+    for p in range(g.slots):
+        start = t0 * g.stride + p * g.dilation - g.pad_left
+        count = width + floor_div(g.K - 1 - p, g.slots) * g.shift
+        if g.lanes_along == TIMES:
+            for c in range(c0, c1):
+                at = ((c - c0) * g.slots + p) * g.row
+                pack_times(x, n, c, start, g.stride, g.mode, packed, at, count)
+                # The slack of the last vector: denormals left there would be slow.
+                span(packed, at + count, min(g.lanes, g.row - count))[:] = 0
+        elif c1 - c0 == 1:
+            pack_times(x, n, c0 // copies, start, g.stride, g.mode, packed, p * g.row, count)
+        else:
+            pack_channels(x, n, c0, c1, copies, start, g.stride, g.mode, packed, p * g.row * (c1 - c0), count)
+
+
+@kernel
+def new_table(g):
+    """Room for where the steps of a block find their operands: two numbers a step, and what they were filled for."""
+    table = np.empty(2 * g.block_steps + 2, np.int64)
+    table[-2:] = -1
+    return table
+
+
+@kernel
+def fill_table(table, s0, s1, c0, channels, columns, g):
+    """Where the steps s0 to s1 find their operands: table[2 i] for a and table[2 i + 1] for b, see blocks.py."""
+    last = table.size - 1
+    if table[last - 1] == s0 and table[last] == channels:
+        return  # filled by the block before: the divisions below cost as much as a short row
+    table[last - 1], table[last] = s0, channels
+    for i in range(s1 - s0):
+        c, k = divmod(s0 + i, g.K)
+        place = k % g.slots * g.row + k // g.slots * g.shift
+        if g.lanes_along == TIMES:
+            table[2 * i], table[2 * i + 1] = s0 + i, (c - c0) * g.slots * g.row + place
+        elif g.lanes_along == CHANNELS:
+            table[2 * i], table[2 * i + 1] = place * channels + c - c0, (s0 + i) * columns
+        else:
+            table[2 * i], table[2 * i + 1] = place * channels, (s0 + i) * columns

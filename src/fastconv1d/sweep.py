@@ -1,0 +1,64 @@
+"""The tile swept over a block: the loop nest that every fast algorithm shares, compiled by itself."""
+
+from __future__ import annotations
+
+from .compile import kernel, standalone
+from .simd import tile_elementwise, tile_outer
+from .tuning import CHUNK
+
+
+@kernel
+def even(total, parts, index):
+    """Where part `index` of `total` things starts, cut into `parts` parts that differ by one at most."""
+    return total * index if parts == 1 else total * index // parts
+
+
+@kernel
+def pieces(total, most):
+    """How many parts of at most `most` things make `total`."""
+    return 1 if total <= most else -(-total // most)
+
+
+@kernel
+def split(index, size):
+    """divmod(index, size)."""
+    return (index, 0) if size == 1 else divmod(index, size)
+
+
+def _sweep(tile):
+    """A sweep of `tile`."""
+
+    def sweep(
+        a, b, y, table, a_row, a_column, b_column, steps, y_row,
+        rows, columns, block_rows, tile_rows, tile_columns, lanes, first,
+    ):  # fmt: skip
+        """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + c * b_column].
+
+        (ta, tb) = table[step], and columns in one tile stand side by side.
+
+        Rows by the block, whose part of `a` stays near; then columns by the tile, whose part of `b` stays in L1 while
+        the rows of the block pass by; then the steps, CHUNK at a time.
+        """
+        blocks = pieces(rows, block_rows)
+        for block in range(blocks):
+            r0, r1 = even(rows, blocks, block), even(rows, blocks, block + 1)
+            tiles = pieces(r1 - r0, tile_rows)
+            c = 0
+            while c < columns:
+                width = min(tile_columns, columns - c)
+                if 3 * lanes < width < tile_columns:  # only the widest tile and those of 1 to 3 vectors exist
+                    width = 3 * lanes
+                for i in range(tiles):
+                    r, r_end = r0 + even(r1 - r0, tiles, i), r0 + even(r1 - r0, tiles, i + 1)
+                    for s in range(0, steps, CHUNK):
+                        tile(
+                            a, a_row, r * a_row + c * a_column, b, c * b_column, table, s, min(s + CHUNK, steps),
+                            y, r * y_row + c, y_row, r_end - r, width, first != 0 and s == 0,
+                        )  # fmt: skip
+                c += width
+
+    return sweep
+
+
+sweep_outer = standalone(pointers=3, integers=12)(_sweep(tile_outer))
+sweep_elementwise = standalone(pointers=3, integers=12)(_sweep(tile_elementwise))

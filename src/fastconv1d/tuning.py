@@ -1,0 +1,34 @@
+"""Every tuned number, with the machine, the day and how it was found.
+
+Results depend on none of them but CHUNK, which is part of what the direct sum is.
+"""
+
+#: Terms that one register sums before they are added to the total.  In units of u * sum|x||w|, on 4000 sums of each
+#: kind in float32, one chain over n = 1536 positive terms is off by up to 46, over n = 7680 by up to 72.  Chains of 64,
+#: 128 and 256 stay under 10, 9 and 12 up to n = 7680; constant terms, the worst, reach 31, 47 and 69.  A flush costs as
+#: much as two steps, which is 1.5 % of 128.  Emerald Rapids, 2026-11-23.
+CHUNK = 128
+
+#: Steps of the reduction between two passes over the outputs of a block, a multiple of CHUNK, where times stand in the
+#: lanes.  128 to 1024 tried on 384 -> 384 K 3, 512 -> 1536 K 1, 64 -> 64 K 11 and 1280 -> 1536 K 5: 256 and 512 lead,
+#: 128 loses 5 to 25 %.  Emerald Rapids, 2026-11-23.
+BLOCK_STEPS = 512
+
+#: A long kernel shares its samples among its taps, so its blocks may have CHUNK * K steps, up to this many (the weights
+#: of BLOCK_ROWS rows are then 512 KiB): each block packs the whole reach of its taps.  Not tuned.
+LONGEST_BLOCK_STEPS = 4096
+
+#: Rows of a sweep whose operand is kept near.  32 to 64 lead; all rows at once lose up to 5 %, in NWC half of the
+#: speed where outputs are many times the inputs (32 -> 512 K 1).  Emerald Rapids, 2026-11-23.
+BLOCK_ROWS = 32
+
+#: Outputs of a row in one block.  240 to 960 tried: 480 and 960 lead by 1 to 3 %.  Emerald Rapids, 2026-11-23.
+BLOCK_TIMES = 480
+
+#: A call that takes longer than this on one thread goes parallel: waking the threads costs 90 to 160 us, and two of
+#: them save half of the call.  Zen 3, 2 cores.
+PARALLEL_SECONDS = 300e-6
+
+#: What one core does in a second, for that estimate only.
+CORE_FLOPS = 60e9
+CORE_BYTES = 8e9

@@ -1,0 +1,506 @@
+"""Each algorithm of the list on every problem of a table that it accepts, and the promises about its bits.
+
+An algorithm that is in the list is tested here without being named; one that is not does not exist.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from conftest import RunPython
+from fastconv1d.plan import ALGORITHMS
+from problems import (
+    ACTIVATIONS,
+    CHANNEL_EDGES,
+    EDGES,
+    FLOATS,
+    LAYOUTS,
+    MEMORY,
+    PADDING_MODES,
+    PADDING_NAMES,
+    any_integers,
+    assert_exact,
+    assert_within_bound,
+    in_layout,
+    normal,
+    small_integers,
+)
+
+from fastconv1d import conv1d, explain
+from fastconv1d.problem import Conv1dProblem, describe
+
+# -- the table --------------------------------------------------------------------------------------
+
+Case = dict[str, Any]
+
+
+def case(C_in: int, C_out: int, L: int, K: int, *, N: int = 2, groups: int = 1, **options: Any) -> Case:
+    return {"sizes": (N, C_in, C_out, L, K), "groups": groups, **options}
+
+
+def edge(n: int) -> str:
+    """Name n as the tail that it leaves in a tile: 31 is 32-1."""
+    return next((f"{base}{n - base:+d}" for base in (n - 1, n + 1) if base % 8 == 0 and n > 9), str(n))
+
+
+def lengths() -> dict[str, Case]:
+    cases = {}
+    for n in (*range(1, 10), *EDGES[3:]):
+        cases[f"L_out={edge(n)}"] = case(2, 5, n, 3, padding=1)
+        cases[f"L_out={edge(n)},depthwise"] = case(3, 3, n, 4, groups=3, padding="causal")
+    return cases
+
+
+def channels() -> dict[str, Case]:
+    cases = {}
+    for c in CHANNEL_EDGES:
+        cases[f"C_out={edge(c)}"] = case(3, c, 19, 3)
+        cases[f"C_in={edge(c)}"] = case(c, 4, 19, 2)
+        cases[f"C_out_g={edge(c)},groups=3"] = case(6, 3 * c, 18, 3, groups=3)
+        for multiplier in (1, 2, 3):
+            cases[f"C_in={edge(c)},depthwise_x{multiplier}"] = case(c, multiplier * c, 37, 4, groups=c)
+    return cases
+
+
+def strides() -> dict[str, Case]:
+    cases = {}
+    for stride, n in itertools.product((2, 3, 4), (1, 2, 7, 8, 9, 16, 17, 33, 65)):
+        cases[f"stride={stride},L_out={edge(n)}"] = case(3, 5, (n - 1) * stride + 3, 3, stride=stride)
+    for stride, dilation in itertools.product((1, 2, 3, 4), (1, 2, 3, 4, 6)):
+        options = {"stride": stride, "dilation": dilation}
+        cases[f"stride={stride},dilation={dilation}"] = case(3, 4, 100, 5, **options)
+        cases[f"stride={stride},dilation={dilation},depthwise"] = case(9, 9, 100, 5, groups=9, **options)
+        cases[f"stride={stride},dilation={dilation},groups=2"] = case(
+            4, 10, 101, 4, groups=2, padding=(3, 8), **options
+        )
+    cases["stride>L"] = case(2, 3, 5, 2, stride=50)
+    cases["stride>K"] = case(2, 3, 200, 2, stride=7)
+    cases["dilation=100"] = case(2, 3, 450, 4, dilation=100)
+    return cases
+
+
+def long_kernels() -> dict[str, Case]:
+    cases = {}
+    for K in (16, 31, 100, 128, 255, 300, 1000):
+        cases[f"K={K}"] = case(2, 3, K + 70, K, N=1)
+        cases[f"K={K},depthwise"] = case(3, 3, K + 70, K, N=1, groups=3)
+        cases[f"K={K},same"] = case(2, 3, 90, K, N=1, padding="same")
+    cases["K=L"] = case(3, 4, 50, 50)
+    cases["K=1"] = case(17, 9, 33, 1)
+    cases["K=1,depthwise"] = case(17, 17, 33, 1, groups=17)
+    return cases
+
+
+def paddings() -> dict[str, Case]:
+    cases = {}
+    for name, stride, K in itertools.product(PADDING_NAMES, (1, 2, 3), (3, 4)):
+        cases[f"padding={name},stride={stride},K={K}"] = case(3, 5, 22, K, padding=name, stride=stride, dilation=2)
+    for pads in ((5, 0), (0, 5), (1, 9), (70, 3)):
+        cases[f"padding={pads}"] = case(3, 5, 20, 3, padding=pads)
+        cases[f"padding={pads},depthwise"] = case(3, 3, 20, 3, groups=3, padding=pads)
+    for mode in PADDING_MODES:
+        cases[f"{mode}"] = case(3, 5, 40, 4, padding=(6, 7), padding_mode=mode)
+        cases[f"{mode},stride=3,dilation=2"] = case(
+            3, 5, 40, 4, padding=(6, 7), padding_mode=mode, stride=3, dilation=2
+        )
+        cases[f"{mode},depthwise"] = case(9, 9, 40, 4, groups=9, padding=(6, 7), padding_mode=mode)
+        cases[f"{mode},wider_than_x"] = case(2, 3, 4, 3, padding=(11, 17), padding_mode=mode)
+        cases[f"{mode},wider_than_L=1"] = case(2, 3, 1, 3, padding=(4, 5), padding_mode=mode)
+        cases[f"{mode},same"] = case(2, 3, 33, 5, padding="same", padding_mode=mode)
+    cases["L=0"] = case(2, 3, 0, 3, padding=(4, 2))
+    cases["L=0,depthwise"] = case(3, 3, 0, 3, groups=3, padding=(4, 2))
+    cases["L=1,K_span>L"] = case(2, 3, 1, 5, padding="same", dilation=9)
+    return cases
+
+
+def blocks() -> dict[str, Case]:
+    """More than one block of time, of C_in, of C_out, and work for more than one thread."""
+    return {
+        "N=0": case(2, 3, 9, 3, N=0),
+        "N=1": case(2, 3, 9, 3, N=1),
+        "N=7": case(2, 3, 9, 3, N=7),
+        "long": case(2, 3, 20_011, 3, N=1, padding="same"),
+        "long,strided": case(2, 3, 20_011, 5, N=1, stride=2, padding="causal"),
+        "long,depthwise": case(4, 4, 20_011, 4, N=1, groups=4, padding="causal"),
+        "long,reflect": case(2, 3, 20_011, 5, N=1, padding=600, padding_mode="reflect"),
+        "wide": case(301, 70, 45, 3, N=1, padding=1),
+        "wide,K=1": case(700, 33, 45, 1, N=1),
+        "wide,C_out": case(3, 300, 45, 3, N=1, padding=1),
+        "wide,depthwise": case(300, 300, 130, 4, N=1, groups=300, padding="causal"),
+        "wide,groups": case(128, 96, 140, 3, groups=4, padding=1),
+        "wide,groups=C_out": case(96, 24, 140, 3, groups=24, padding=1),
+        "large": case(48, 56, 530, 3, N=4, padding=1),
+    }
+
+
+TABLE = lengths() | channels() | strides() | long_kernels() | paddings() | blocks()
+
+
+def arrays(rng: np.random.Generator, make: Any, case: Case, dtype: str, layout: str) -> dict[str, Any]:
+    """Return the arguments of conv1d for the case, bias included."""
+    options = dict(case)
+    N, C_in, C_out, L, K = options.pop("sizes")
+    x = make(rng, (N, C_in, L), dtype)
+    x, w = in_layout(layout, x, make(rng, (C_out, C_in // case["groups"], K), dtype))
+    return {"x": x, "w": w, "bias": make(rng, (C_out,), dtype), "data_format": layout, **options}
+
+
+def describe_call(x: Any, w: Any, bias: Any, **options: Any) -> Conv1dProblem:
+    return describe(x.shape, x.dtype, w.shape, w.dtype, bias.shape, bias.dtype, **options)
+
+
+def problem_of(case: Case, dtype: str, layout: str) -> Conv1dProblem:
+    return describe_call(**arrays(np.random.default_rng(0), small_integers, case, dtype, layout))
+
+
+def accepted(dtypes: tuple[str, ...], table: dict[str, Case]) -> list[Any]:
+    """Return each (algorithm, case, layout, dtype) that the algorithm accepts, marked for the passes that run it."""
+    params = []
+    for (name, case_), layout, dtype in itertools.product(table.items(), LAYOUTS, dtypes):
+        problem = problem_of(case_, dtype, layout)
+        for algorithm in ALGORITHMS:
+            if algorithm.refuse(problem) is None:
+                marks = [pytest.mark.generic] if dtype == "float32" and problem.flops < 1e6 else []
+                marks += [pytest.mark.nojit] if algorithm.name == "scalar" and problem.flops < 1000 else []
+                call = f"{algorithm.name}-{name}-{layout}-{dtype}"
+                params.append(pytest.param(algorithm.name, case_, layout, dtype, id=call, marks=marks))
+    return params
+
+
+# Every tenth case is enough for the dtypes that one loop serves all alike.
+SOME = dict(list(TABLE.items())[::10])
+OTHER_DTYPES = ("float16", "complex64", "complex128", "int8", "int64", "uint16", "uint64")
+
+
+# -- values -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "case", "layout", "dtype"), accepted(FLOATS, TABLE) + accepted(OTHER_DTYPES, SOME)
+)
+def test_small_integers_are_exact(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, small_integers, case, dtype, layout)
+    assert_exact(conv1d(**problem, algorithm=algorithm), **problem)
+    del problem["bias"]
+    assert_exact(conv1d(**problem, algorithm=algorithm), **problem)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "case", "layout", "dtype"),
+    accepted(FLOATS, TABLE) + accepted(("float16", "complex64", "complex128"), SOME),
+)
+def test_floats_are_within_the_bound(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout)
+    assert_within_bound(conv1d(**problem, algorithm=algorithm), **problem)
+
+
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("int8", "uint32", "int64"), SOME))
+def test_integers_wrap(rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str) -> None:
+    problem = arrays(rng, any_integers, case, dtype, layout)
+    assert_exact(conv1d(**problem, algorithm=algorithm), **problem)
+
+
+ODD_SIZES = {
+    "dense": case(5, 9, 45, 3, padding=1),
+    "depthwise": case(19, 19, 45, 4, groups=19, padding="causal"),
+}
+
+
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(FLOATS, ODD_SIZES))
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_are_within_the_bound(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str, activation: str
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout) | {"activation": activation}
+    assert_within_bound(conv1d(**problem, algorithm=algorithm), **problem)
+
+
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(FLOATS, ODD_SIZES))
+@pytest.mark.parametrize("memory", MEMORY)
+def test_odd_memory_gives_the_bits_of_contiguous_memory(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str, memory: str
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout)
+    expected = conv1d(**problem, algorithm=algorithm)
+    for name in ("x", "w", "bias"):
+        y = conv1d(**problem | {name: MEMORY[memory](problem[name])}, algorithm=algorithm)
+        np.testing.assert_array_equal(y, expected, strict=True)
+
+
+def test_every_algorithm_accepts_a_good_part_of_the_table() -> None:
+    """The tests above are as good as what is accepted."""
+    calls = [param.values[0] for param in accepted(("float32",), TABLE)]
+    least = {algorithm.name: 100 for algorithm in ALGORITHMS}
+    if numba.config.DISABLE_JIT:
+        least = {"scalar": 100}
+    assert {name: calls.count(name) for name in least if calls.count(name) < least[name]} == {}
+
+
+# -- refusals ---------------------------------------------------------------------------------------
+
+REFUSED = {
+    "integers": (case(2, 3, 9, 3), "int32"),
+    "complex": (case(2, 3, 9, 3), "complex64"),
+    "dense": (case(2, 3, 9, 3), "float32"),
+    "depthwise": (case(3, 3, 9, 3, groups=3), "float32"),
+}
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(("case", "dtype"), REFUSED.values(), ids=REFUSED)
+def test_a_forced_algorithm_that_refuses_says_why(rng: np.random.Generator, case: Case, dtype: str) -> None:
+    problem = arrays(rng, small_integers, case, dtype, "NCW")
+    refusals = {a.name: a.refuse(describe_call(**problem)) for a in ALGORITHMS}
+    for name, reason in refusals.items():
+        if reason is None:
+            assert_exact(conv1d(**problem, algorithm=name), **problem)
+        else:
+            with pytest.raises(ValueError, match=re.escape(reason)):
+                conv1d(**problem, algorithm=name)
+
+
+@pytest.mark.nojit
+def test_what_is_refused_by_whom() -> None:
+    problems = {name: problem_of(case_, dtype, "NCW") for name, (case_, dtype) in REFUSED.items()}
+    refused = {a.name: {name for name, p in problems.items() if a.refuse(p) is not None} for a in ALGORITHMS}
+    assert refused["scalar"] == set()
+    if numba.config.DISABLE_JIT:
+        assert refused["direct"] == refused["depthwise"] == set(REFUSED)
+    else:
+        assert refused["direct"] == {"integers", "complex"}
+        assert refused["depthwise"] == {"integers", "complex", "dense"}
+
+
+@pytest.mark.nojit
+def test_an_unknown_algorithm_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=".*".join(a.name for a in ALGORITHMS)):
+        conv1d(np.ones(5), np.ones(2), algorithm="quick")
+
+
+# -- choice -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["dense", "depthwise"])
+def test_auto_gives_the_bits_of_the_algorithm_that_explain_names(
+    rng: np.random.Generator, name: str, layout: str
+) -> None:
+    problem = arrays(rng, normal, ODD_SIZES[name], "float32", layout)
+    chosen = explain(**problem).algorithm
+    np.testing.assert_array_equal(conv1d(**problem), conv1d(**problem, algorithm=chosen), strict=True)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(("case", "dtype"), REFUSED.values(), ids=REFUSED)
+def test_explain_gives_the_choice_and_every_refusal(rng: np.random.Generator, case: Case, dtype: str) -> None:
+    problem = arrays(rng, small_integers, case, dtype, "NCW")
+    explanation = explain(**problem)
+    described = describe_call(**problem)
+    assert explanation.problem == described
+    assert explanation.refusals == {a.name: a.refuse(described) for a in ALGORITHMS if a.refuse(described)}
+    assert explanation.algorithm not in explanation.refusals
+    assert explanation.flops == described.flops
+    for word in (explanation.algorithm, *explanation.refusals.values()):
+        assert word in repr(explanation)
+
+
+def test_explain_takes_shapes_for_arrays_of_float32() -> None:
+    x, w = np.zeros((2, 3, 50), np.float32), np.zeros((4, 3, 5), np.float32)
+    assert repr(explain(x.shape, w.shape, padding="same")) == repr(explain(x, w, padding="same"))
+
+
+@pytest.mark.parametrize("name", ["dense", "depthwise"])
+def test_the_choice_looks_at_neither_batch_nor_threads(name: str) -> None:
+    _, C_in, C_out, _, K = ODD_SIZES[name]["sizes"]
+    groups = ODD_SIZES[name]["groups"]
+
+    def choice(N: int) -> str:
+        return explain((N, C_in, 4096), (C_out, C_in // groups, K), groups=groups).algorithm
+
+    choices = {choice(N) for N in (1, 2, 64, 1000)}
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        choices.add(choice(1))
+    finally:
+        numba.set_num_threads(threads)
+    assert len(choices) == 1
+
+
+# -- bits -------------------------------------------------------------------------------------------
+
+BITS = {
+    "dense": case(5, 11, 160, 3, N=3),
+    "strided": case(5, 11, 331, 4, N=3, stride=2),
+    "dilated": case(5, 11, 170, 4, N=3, dilation=3),
+    "strided,dilated,groups": case(6, 10, 500, 4, N=3, groups=2, stride=3, dilation=2),
+    "wide": case(260, 11, 100, 3, N=3),
+    "depthwise": case(19, 19, 170, 4, N=3, groups=19),
+    "depthwise_x2,strided": case(7, 14, 340, 5, N=3, groups=7, stride=2),
+    "depthwise,K=31": case(3, 3, 190, 31, N=3, groups=3),
+}
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(FLOATS, BITS))
+def test_a_slice_of_the_batch_gives_the_slice_of_the_result(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout) | {"algorithm": algorithm}
+    x = problem.pop("x")
+    whole = conv1d(x, **problem)
+    for part in (slice(0, 1), slice(1, 3), slice(2, 3)):
+        np.testing.assert_array_equal(conv1d(x[part], **problem), whole[part], strict=True)
+    np.testing.assert_array_equal(conv1d(x[1], **problem), whole[1], strict=True)
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(FLOATS, BITS))
+def test_a_given_out_gets_the_bits_of_a_new_one(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout) | {"algorithm": algorithm}
+    expected = conv1d(**problem)
+    for memory in ("contiguous", "offset", "every other", "reversed", "transposed"):
+        out = MEMORY[memory](np.full(expected.shape, np.nan, dtype))
+        assert conv1d(**problem, out=out) is out
+        np.testing.assert_array_equal(out, expected, strict=True)
+
+
+STREAMS = [param for param in accepted(FLOATS, BITS) if param.values[0] in ("direct", "depthwise")]
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), STREAMS)
+def test_any_position_in_time_gives_the_same_bits(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    """From every start to the end, and from random starts to random ends: each result as a tail and in the body."""
+    problem = arrays(rng, normal, case, dtype, layout) | {"algorithm": algorithm}
+    x = problem.pop("x")
+    time = -1 if layout == "NCW" else -2
+    stride, K_span = case.get("stride", 1), (case["sizes"][4] - 1) * case.get("dilation", 1) + 1
+    whole = np.moveaxis(conv1d(x, **problem), time, -1)
+    L_out = whole.shape[-1]
+    some = np.sort(rng.choice(np.arange(L_out + 1), (60, 2)), axis=1)
+    for start, end in [(t, L_out) for t in range(L_out)] + [(a, b) for a, b in some.tolist() if a < b]:
+        window = slice(start * stride, (end - 1) * stride + K_span)
+        part = x[..., window] if layout == "NCW" else x[..., window, :]
+        y = np.moveaxis(conv1d(part, **problem), time, -1)
+        np.testing.assert_array_equal(y, whole[..., start:end])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("algorithm", "K", "C", "groups"), [("direct", 5, 6, 1), ("depthwise", 4, 9, 9)])
+def test_a_stream_in_chunks_equals_the_whole(
+    rng: np.random.Generator, algorithm: str, K: int, C: int, groups: int, layout: str
+) -> None:
+    """Causal chunks, each with the last K_span - 1 samples of what came before it."""
+    x, w = in_layout(layout, normal(rng, (1, C, 9000), "float32"), normal(rng, (C, C // groups, K), "float32"))
+    time = -1 if layout == "NCW" else -2
+    options = {"dilation": 3, "groups": groups, "data_format": layout, "algorithm": algorithm}
+    whole = conv1d(x, w, padding="causal", **options)
+    past = np.zeros_like(x.take(range((K - 1) * 3), time))
+    chunks = []
+    for samples in np.split(x, np.sort(rng.choice(np.arange(1, 9000), 20, replace=False)), time):
+        chunk = np.concatenate([past, samples], time)
+        chunks.append(conv1d(chunk, w, **options))
+        past = chunk.take(range(chunk.shape[time] - (K - 1) * 3, chunk.shape[time]), time)
+    np.testing.assert_array_equal(np.concatenate(chunks, time), whole, strict=True)
+
+
+THREADS = """
+import numba, numpy as np
+from fastconv1d import conv1d, explain
+rng = np.random.default_rng(0)
+shapes = [  # x, w, groups: many rows, one long row, one row of many channels
+    ((64, 16, 500), (24, 16, 3), 1), ((1, 4, 400_000), (6, 4, 5), 1), ((1, 256, 130), (256, 256, 3), 1),
+    ((2, 64, 20_000), (64, 1, 4), 64), ((1, 1, 3_000_000), (1, 1, 7), 1), ((5, 64, 3000), (64, 16, 3), 4),
+]
+for (N, C_in, L), (C_out, C_in_g, K), groups in shapes:
+    for data_format in ("NCW", "NWC"):
+        x, w = rng.standard_normal((N, C_in, L), np.float32), rng.standard_normal((C_out, C_in_g, K), np.float32)
+        if data_format == "NWC":
+            x, w = x.swapaxes(1, 2).copy(), w.transpose(2, 1, 0).copy()
+        options = dict(groups=groups, padding="same", data_format=data_format)
+        results = {}
+        for threads in (1, 2, 3):
+            numba.set_num_threads(threads)
+            results[threads] = conv1d(x, w, **options)
+            used = explain(x, w, **options).threads
+            assert (used > 1) == (threads > 1), (x.shape, data_format, used, threads)
+        np.testing.assert_array_equal(results[2], results[1])
+        np.testing.assert_array_equal(results[3], results[1])
+"""
+
+
+def test_any_number_of_threads_gives_the_same_bits(run_python: RunPython) -> None:
+    """In a process of its own, which has three threads on any machine."""
+    child = run_python("-c", THREADS, NUMBA_NUM_THREADS="3")
+    assert child.returncode == 0, child.stderr
+
+
+# -- NaN and infinity -------------------------------------------------------------------------------
+
+LOCAL = {
+    "dense": case(5, 11, 100, 3, padding=1),
+    "strided,dilated,groups": case(6, 10, 150, 4, groups=2, stride=3, dilation=2, padding=(4, 5)),
+    "K=1": case(9, 5, 67, 1),
+    "depthwise": case(19, 19, 100, 4, groups=19, padding="causal"),
+    "depthwise_x2": case(5, 10, 100, 5, groups=5, padding="same"),
+}
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(FLOATS, LOCAL))
+def test_nan_and_infinity_in_x_stay_inside_their_windows(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str, value: float
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout) | {"algorithm": algorithm}
+    clean = conv1d(**problem)
+    # Which results a sample reaches: those that move with it when all weights are 1.
+    indicator = {**problem, "w": np.ones_like(problem["w"]), "bias": None}
+    for index in rng.choice(problem["x"].size, 12, replace=False):
+        x, mark = problem["x"].copy(), np.zeros_like(problem["x"])
+        x.flat[index], mark.flat[index] = value, 1
+        reached = conv1d(**indicator | {"x": mark}) != 0
+        y = conv1d(**problem | {"x": x})
+        np.testing.assert_array_equal(np.isfinite(y), ~reached)
+        np.testing.assert_array_equal(y[~reached], clean[~reached])
+        if np.isinf(value):
+            assert not np.isnan(y).any()
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(FLOATS, LOCAL))
+def test_nan_in_a_filter_stays_in_its_channel(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, normal, case, dtype, layout) | {"algorithm": algorithm}
+    clean = np.moveaxis(conv1d(**problem), 1 if layout == "NCW" else 2, 0)
+    filters = np.moveaxis(problem["w"], 0 if layout == "NCW" else 2, 0)
+    for channel in (0, 1, len(filters) - 1):
+        w = problem["w"].copy()
+        np.moveaxis(w, 0 if layout == "NCW" else 2, 0)[channel].flat[-1] = np.nan
+        y = np.moveaxis(conv1d(**problem | {"w": w}), 1 if layout == "NCW" else 2, 0)
+        assert np.isnan(y[channel]).all()
+        np.testing.assert_array_equal(np.delete(y, channel, 0), np.delete(clean, channel, 0))
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS])
+def test_an_infinite_weight_on_zero_padding_is_nan(algorithm: str, layout: str) -> None:
+    x, w = in_layout(layout, np.ones((1, 1, 40), np.float32), np.array([[[1, 1, np.inf]]], np.float32))
+    y = conv1d(x, w, padding=(0, 5), data_format=layout, algorithm=algorithm).ravel()
+    np.testing.assert_array_equal(y, [np.inf] * 38 + [np.nan] * 5)

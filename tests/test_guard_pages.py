@@ -1,0 +1,130 @@
+"""Nothing is read or written outside of the arrays: each lies against an inaccessible page, first at its end, then at
+its start, and the memory around out keeps its bytes.
+
+A touch of such a page kills the process, so the cases run in a child, which names the case that it died in:
+
+    python tests/test_guard_pages.py float32 NCW
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import itertools
+import mmap
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import RunPython
+from fastconv1d.plan import ALGORITHMS
+from problems import CHANNEL_EDGES, FLOATS, LAYOUTS, assert_exact, in_layout, small_integers
+
+from fastconv1d import conv1d
+from fastconv1d.problem import describe
+
+PAGE = mmap.PAGESIZE
+TILE = 8 * 16  # no tile is longer than 8 vectors of 16 lanes
+CANARY = 0xA5
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="guard pages are made with mprotect")
+
+
+def guarded(shape: tuple[int, ...], dtype: str, side: str) -> tuple[Any, Any]:
+    """Return an array that ends (or starts) at an inaccessible page, and the accessible bytes around it."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    body = -(-max(size, 1) // PAGE) * PAGE
+    pages = mmap.mmap(-1, body + 2 * PAGE)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for guard in (base, base + PAGE + body):
+        if libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    memory = np.frombuffer(pages, np.uint8, body, PAGE)
+    memory[:] = CANARY
+    start = body - size if side == "end" else 0
+    return memory[start : start + size].view(dtype).reshape(shape), memory
+
+
+def place(values: Any, side: str) -> Any:
+    array, _ = guarded(values.shape, values.dtype.name, side)
+    array[...] = values
+    return array
+
+
+# C_in, C_out, L, K, and the options of the call
+Case = tuple[int, int, int, int, dict[str, Any]]
+
+
+def cases() -> Iterator[Case]:
+    """Every length from 0 to two tiles, every number of channels around the panel, and what packing makes of them."""
+    for L in range(2 * TILE + 1):
+        yield 2, 5, L, 3, {"padding": 1 if L else 2}
+        yield 3, 3, L, 4, {"groups": 3, "padding": "causal" if L else (3, 1)}
+        yield 2, 3, L + 3, 3, {}
+        yield 3, 6, L + 4, 4, {"groups": 3}
+    for C, L in itertools.product(CHANNEL_EDGES, (1, 7, 16, 19, 65)):
+        yield C, 3, L + 1, 2, {}
+        yield 3, C, L, 1, {}
+        yield 2 * C, 2 * C, L, 3, {"padding": 1, "groups": 2}
+        yield C, C, L + 2, 3, {"groups": C}
+        yield C, 2 * C, L, 3, {"groups": C, "padding": "same"}
+    for stride, dilation, L in itertools.product((1, 2, 3, 4), (1, 2, 3), (1, 8, 31, 64, 100)):
+        options = {"stride": stride, "dilation": dilation}
+        yield 3, 5, L * stride + 3 * dilation, 4, options
+        yield 9, 9, L * stride + 3 * dilation, 4, options | {"groups": 9}
+    for mode, L in itertools.product(("reflect", "replicate", "circular", "symmetric"), (1, 5, 40)):
+        yield 3, 5, L, 3, {"padding": (7, 9), "padding_mode": mode}
+        yield 3, 3, L, 3, {"padding": (7, 9), "padding_mode": mode, "groups": 3}
+
+
+def walk(dtype: str, layout: str) -> None:
+    """Solve every case with every algorithm that accepts it, and say before each what it is."""
+    rng = np.random.default_rng(0)
+    for case, side in itertools.product(cases(), ("end", "start")):
+        C_in, C_out, L, K, options = case
+        w_shape = (C_out, C_in // options.get("groups", 1), K)
+        x, w = in_layout(layout, small_integers(rng, (2, C_in, L), dtype), small_integers(rng, w_shape, dtype))
+        x, w, bias = (place(values, side) for values in (x, w, small_integers(rng, (C_out,), dtype)))
+        problem = {"x": x, "w": w, "bias": bias, "data_format": layout, **options}
+        described = describe(x.shape, x.dtype, w.shape, w.dtype, data_format=layout, **options)
+        for algorithm in ALGORITHMS:
+            if algorithm.refuse(described) is None:
+                print(algorithm.name, dtype, layout, side, case, flush=True)
+                out, memory = guarded(described.out_shape, dtype, side)
+                out[...] = np.nan
+                conv1d(**problem, algorithm=algorithm.name, out=out)
+                assert_exact(out, **problem)
+                around = memory[: memory.size - out.nbytes] if side == "end" else memory[out.nbytes :]
+                np.testing.assert_array_equal(around, CANARY)
+    print("all done")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_no_byte_outside_of_the_arrays_is_touched(run_python: RunPython, dtype: str, layout: str) -> None:
+    child = run_python(__file__, dtype, layout)
+    assert child.stdout.endswith("all done\n"), "\n".join([*child.stdout.splitlines()[-1:], child.stderr])
+    assert child.returncode == 0
+    for algorithm in ALGORITHMS:
+        assert child.stdout.count(f"{algorithm.name} {dtype} {layout}") > 1000
+
+
+@pytest.mark.parametrize(("side", "index"), [("end", 8), ("start", -1)])
+def test_one_element_too_far_is_fatal(run_python: RunPython, side: str, index: int) -> None:
+    """The guard itself: reading one float before or after an array of 8 kills, reading inside does not."""
+    read = (
+        "import ctypes, test_guard_pages as t; a, _ = t.guarded((8,), 'float32', '{}');"
+        "print('read', ctypes.c_float.from_address(a.ctypes.data + 4 * {}).value)"
+    )
+    assert run_python("-c", read.format(side, 7 if side == "end" else 0)).stdout.startswith("read")
+    child = run_python("-c", read.format(side, index))
+    assert child.returncode != 0
+    assert "read" not in child.stdout
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    walk(*sys.argv[1:])

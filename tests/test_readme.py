@@ -1,0 +1,69 @@
+"""Every example that a reader can see runs: those of the README, and those in the docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import fastconv1d
+
+README = Path(__file__).parent.parent / "README.md"
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples(markdown: str) -> list[tuple[int, str]]:
+    """Return the Python blocks with their lines."""
+    return [
+        (markdown[: block.start()].count("\n") + 1, block[2])
+        for block in BLOCK.finditer(markdown)
+        if block[1] in ("python", "pycon", "py")
+    ]
+
+
+def failures(markdown: str) -> int:
+    """Run the blocks one after the other in one namespace; a block without a prompt is a program."""
+    namespace: dict[str, object] = {}
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for line, source in examples(markdown):
+        if ">>> " in source:
+            test = doctest.DocTestParser().get_doctest(source, namespace, f"line {line}", "README.md", line)
+            runner.run(test, clear_globs=False)
+            namespace.update(test.globs)
+        else:
+            exec(compile("\n" * line + source, "README.md", "exec"), namespace)
+    return runner.failures
+
+
+def test_the_blocks_of_the_readme() -> None:
+    markdown = README.read_text()
+    assert len(examples(markdown)) >= 3
+    assert markdown.count("```python") == len([b for b in BLOCK.finditer(markdown) if b[1] == "python"])
+    assert failures(markdown) == 0
+
+
+def test_a_wrong_block_is_found() -> None:
+    good = "```python\n>>> a = 1\n\n```\ntext\n```python\n>>> a + 1\n2\n```\n```sh\nfalse\n```\n"
+    assert failures(good) == 0
+    assert failures(good.replace("2", "3")) == 1
+    with pytest.raises(ZeroDivisionError):
+        failures("```python\n1 / 0\n```\n")
+
+
+MODULES = [m.name for m in pkgutil.walk_packages(fastconv1d.__path__, "fastconv1d.") if not m.name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_docstrings(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name), optionflags=FLAGS).failed == 0
+
+
+def test_the_public_functions_have_examples() -> None:
+    finder = doctest.DocTestFinder(recurse=False)
+    for function in (fastconv1d.conv1d, fastconv1d.explain):
+        assert any(test.examples for test in finder.find(function)), function
