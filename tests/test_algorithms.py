@@ -13,7 +13,6 @@ import numba
 import numpy as np
 import pytest
 from conftest import RunPython
-from fastconv1d.plan import ALGORITHMS
 from problems import (
     ACTIVATIONS,
     CHANNEL_EDGES,
@@ -23,15 +22,18 @@ from problems import (
     MEMORY,
     PADDING_MODES,
     PADDING_NAMES,
+    WIDE_CHANNELS,
     any_integers,
     assert_exact,
     assert_within_bound,
     in_layout,
     normal,
+    positive,
     small_integers,
 )
 
 from fastconv1d import conv1d, explain
+from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import Conv1dProblem, describe
 
 # -- the table --------------------------------------------------------------------------------------
@@ -64,6 +66,9 @@ def channels() -> dict[str, Case]:
         cases[f"C_out_g={edge(c)},groups=3"] = case(6, 3 * c, 18, 3, groups=3)
         for multiplier in (1, 2, 3):
             cases[f"C_in={edge(c)},depthwise_x{multiplier}"] = case(c, multiplier * c, 37, 4, groups=c)
+    for c, n in itertools.product(WIDE_CHANNELS, (1, 5)):
+        cases[f"C_out={c},L_out={n}"] = case(2, c, n + 1, 2, N=1)
+        cases[f"C_in={c},L_out={n},depthwise"] = case(c, c, n + 2, 3, N=1, groups=c)
     return cases
 
 
@@ -129,6 +134,7 @@ def blocks() -> dict[str, Case]:
         "long,depthwise": case(4, 4, 20_011, 4, N=1, groups=4, padding="causal"),
         "long,reflect": case(2, 3, 20_011, 5, N=1, padding=600, padding_mode="reflect"),
         "wide": case(301, 70, 45, 3, N=1, padding=1),
+        "deep": case(1500, 9, 30, 5, N=1),
         "wide,K=1": case(700, 33, 45, 1, N=1),
         "wide,C_out": case(3, 300, 45, 3, N=1, padding=1),
         "wide,depthwise": case(300, 300, 130, 4, N=1, groups=300, padding="causal"),
@@ -199,8 +205,9 @@ def test_small_integers_are_exact(
 def test_floats_are_within_the_bound(
     rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
 ) -> None:
-    problem = arrays(rng, normal, case, dtype, layout)
-    assert_within_bound(conv1d(**problem, algorithm=algorithm), **problem)
+    for make in (normal, positive):
+        problem = arrays(rng, make, case, dtype, layout)
+        assert_within_bound(conv1d(**problem, algorithm=algorithm), **problem)
 
 
 @pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("int8", "uint32", "int64"), SOME))

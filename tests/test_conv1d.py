@@ -30,6 +30,7 @@ from problems import (
 )
 
 from fastconv1d import conv1d, explain
+from fastconv1d.tuning import LARGE_RESULT_BYTES
 
 Rng = np.random.Generator
 
@@ -624,6 +625,28 @@ def test_x_is_not_copied_whole(view: str, layout: str) -> None:
             assert tracemalloc.get_traced_memory()[1] < x.nbytes / 2
         finally:
             tracemalloc.stop()
+
+
+def test_a_large_result_keeps_its_memory_for_as_long_as_a_view_of_it_lives() -> None:
+    """The memory of a dropped result may serve the next: never while something still looks at it."""
+    w = np.ones(2, np.float32)
+    shape = (4, LARGE_RESULT_BYTES // 16 + 1001)
+
+    def result(value: float) -> Any:
+        return conv1d(np.full(shape, value, np.float32), w)
+
+    first, second = result(1), result(2)
+    assert first.nbytes >= LARGE_RESULT_BYTES
+    np.testing.assert_array_equal(first[:, ::999], 2)
+    views = [first[1:, ::7], memoryview(second).cast("B"), second.T]
+    del first, second
+    for value in (3, 4, 5):
+        kept = result(value)
+        np.testing.assert_array_equal(kept[:, ::999], 2 * value)
+        del kept
+    np.testing.assert_array_equal(views[0][:, ::99], 2)
+    np.testing.assert_array_equal(np.frombuffer(views[1], np.float32)[::999], 4)
+    np.testing.assert_array_equal(views[2][::999], 4)
 
 
 # -- the same again ---------------------------------------------------------------------------------

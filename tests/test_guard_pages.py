@@ -3,7 +3,7 @@ its start, and the memory around out keeps its bytes.
 
 A touch of such a page kills the process, so the cases run in a child, which names the case that it died in:
 
-    python tests/test_guard_pages.py float32 NCW
+    python tests/test_guard_pages.py float32
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import RunPython
-from fastconv1d.plan import ALGORITHMS
-from problems import CHANNEL_EDGES, FLOATS, LAYOUTS, assert_exact, in_layout, small_integers
+from problems import CHANNEL_EDGES, LAYOUTS, WIDE_CHANNELS, assert_exact, in_layout, small_integers
 
 from fastconv1d import conv1d
+from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import describe
 
 PAGE = mmap.PAGESIZE
@@ -71,6 +71,9 @@ def cases() -> Iterator[Case]:
         yield 2 * C, 2 * C, L, 3, {"padding": 1, "groups": 2}
         yield C, C, L + 2, 3, {"groups": C}
         yield C, 2 * C, L, 3, {"groups": C, "padding": "same"}
+    for C, L in itertools.product(WIDE_CHANNELS, (1, 2, 5)):
+        yield 2, C, L, 1, {}
+        yield C, C, L, 1, {"groups": C}
     for stride, dilation, L in itertools.product((1, 2, 3, 4), (1, 2, 3), (1, 8, 31, 64, 100)):
         options = {"stride": stride, "dilation": dilation}
         yield 3, 5, L * stride + 3 * dilation, 4, options
@@ -80,10 +83,10 @@ def cases() -> Iterator[Case]:
         yield 3, 3, L, 3, {"padding": (7, 9), "padding_mode": mode, "groups": 3}
 
 
-def walk(dtype: str, layout: str) -> None:
+def walk(dtype: str) -> None:
     """Solve every case with every algorithm that accepts it, and say before each what it is."""
     rng = np.random.default_rng(0)
-    for case, side in itertools.product(cases(), ("end", "start")):
+    for layout, case, side in itertools.product(LAYOUTS, cases(), ("end", "start")):
         C_in, C_out, L, K, options = case
         w_shape = (C_out, C_in // options.get("groups", 1), K)
         x, w = in_layout(layout, small_integers(rng, (2, C_in, L), dtype), small_integers(rng, w_shape, dtype))
@@ -102,13 +105,13 @@ def walk(dtype: str, layout: str) -> None:
     print("all done")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_no_byte_outside_of_the_arrays_is_touched(run_python: RunPython, dtype: str, layout: str) -> None:
-    child = run_python(__file__, dtype, layout)
-    assert child.stdout.endswith("all done\n"), "\n".join([*child.stdout.splitlines()[-1:], child.stderr])
-    assert child.returncode == 0
-    for algorithm in ALGORITHMS:
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.generic), "float64"])
+def test_no_byte_outside_of_the_arrays_is_touched(run_python: RunPython, dtype: str) -> None:
+    # Where malloc is glibc's, fresh memory of the kernels holds huge numbers, which no result may show.
+    child = run_python(__file__, dtype, GLIBC_TUNABLES="glibc.malloc.perturb=1:glibc.malloc.tcache_count=0")
+    *_, last = child.stdout.splitlines() or [""]
+    assert (last, child.returncode) == ("all done", 0), child.stderr
+    for algorithm, layout in itertools.product(ALGORITHMS, LAYOUTS):
         assert child.stdout.count(f"{algorithm.name} {dtype} {layout}") > 1000
 
 

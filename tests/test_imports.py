@@ -34,6 +34,8 @@ ORDER = (
     "algorithms.scalar",
     "algorithms",
     "plan",
+    "memory",
+    "memory",
     "functional",
     "",  # the package itself
     "__main__",

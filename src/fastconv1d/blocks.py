@@ -24,9 +24,12 @@ import numpy as np
 from .compile import driver, kernel, prange
 from .epilogue import finish
 from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
-from .packing import fill_table, new_table, pack
-from .simd import address, call
-from .sweep import even, pieces, split
+from .packing import fill_table, new_table, pack, split
+from .simd import address, call, span
+from .sweep import even, pieces
+
+#: Bytes of a cache line.  Vectors that straddle two lines are read at half of the speed.
+ALIGNMENT = 64
 
 
 @kernel
@@ -41,14 +44,14 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             c0, c1 = r0, r1
         elif s1 - s0 < g.steps:  # a block of one group, and of some of its channels
             c0, c1 = c0 + s0 // g.K, c0 + (s1 - 1) // g.K + 1
-        a_row, a_column, b_column, columns = g.steps, 0, 1, 0
+        a_row, a_column, b_panel, columns = g.steps, 0, 1, 0
         y_row, rows, y_columns = y_t, t1 - t0, r1 - r0
         if g.lanes_along == TIMES:
             y_row, rows, y_columns = y_c, r1 - r0, t1 - t0
             a, b = address(w) + (g0 * g.R + r0) * g.steps * size, address(packed)
             a_next, b_next = g.R * g.steps * size, g.C * g.slots * g.row * size
         elif g.lanes_along == CHANNELS:
-            a_row, b_column, columns = c1 - c0, g.steps, g.tile_columns
+            a_row, b_panel, columns = c1 - c0, g.steps, g.tile_columns
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
             a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
         else:
@@ -61,7 +64,7 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
                 g.sweep,
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
-                    a_row, a_column, b_column, s1 - s0, y_row, rows, y_columns,
+                    a_row, a_column, b_panel, s1 - s0, y_row, rows, y_columns,
                     g.block_rows, g.tile_rows, g.tile_columns, g.lanes, 1 if s0 == 0 else 0,
                 ),
             )  # fmt: skip
@@ -70,7 +73,8 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
 @kernel
 def work(x, w, bias, y, g, worker, workers):
     """One worker's run of neighbouring blocks."""
-    packed = np.empty(g.packed, y.dtype)
+    packed = np.empty(g.packed + ALIGNMENT, y.dtype)
+    aligned = span(packed, -address(packed) % ALIGNMENT // y.itemsize, g.packed)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
     items = x.shape[0] * g.group_blocks * g.time_blocks * g.row_blocks
@@ -82,10 +86,11 @@ def work(x, w, bias, y, g, worker, workers):
         t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
         r0 = even(g.row_units, g.row_blocks, row_block) * g.row_unit
         r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
-        fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
+        fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, aligned, table)
         if bias.size or g.activation:
             for group in range(g0, g1):
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
+    packed[0] = 0  # keeps it until here: `aligned` is only lent
 
 
 @driver

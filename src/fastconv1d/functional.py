@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from .memory import empty
 from .plan import Explanation, Plan, explain_plan, plan_for
 from .problem import as_array, check_out, describe
 
@@ -103,7 +104,7 @@ def conv1d(
     if out is not None:
         check_out(out, shape, plan.dtype)
     if out is None or callable(activation) or not _can_be_filled(out, plan, x, w, bias):
-        y = np.empty(shape, plan.compute_dtype)
+        y = empty(shape, plan.compute_dtype)
     else:
         y = out
     _fill(y, plan, x, w, bias)

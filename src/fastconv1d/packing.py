@@ -43,8 +43,14 @@ def flat(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 @kernel
+def split(index, size):
+    """divmod(index, size), without the division, which costs as much as a short row, where it can be done without."""
+    return (index, 0) if size == 1 else divmod(index, size)
+
+
+@kernel
 def floor_div(a, b):
-    """a // b, which costs as much as a short row does where b is not 1."""
+    """a // b, likewise."""
     return a if b == 1 else a // b
 
 
@@ -87,6 +93,18 @@ def copy_line(source, target):
 
 
 @kernel
+def thin(source, stride, target):
+    """target[j] = source[j * stride].  Only a constant stride is vectorised, and unsigned indices need no wrapping."""
+    two, any_stride = np.uint64(2), np.uint64(stride)
+    if stride == 2:
+        for j in range(target.size):
+            target[j] = number(source[two * np.uint64(j)])
+    else:
+        for j in range(target.size):
+            target[j] = number(source[any_stride * np.uint64(j)])
+
+
+@kernel
 def inside(start, stride, count, L):
     """Which of the samples start + j * stride, j < count, stand inside of x: from the first number to the second."""
     first, last = 0, count
@@ -102,7 +120,12 @@ def pack_times(x, n, c, start, stride, mode, packed, at, count):
     """packed[at + j] = x[n, c, start + j * stride] for j < count, padded where that is outside of x."""
     L = x.shape[2]
     first, last = inside(start, stride, count, L)
-    copy_line(times_of(x, n, c, start + first * stride, stride, last - first), span(packed, at + first, last - first))
+    target = span(packed, at + first, last - first)
+    if stride > 1 and last > first and x.strides[2] == x.itemsize:
+        reach = (last - first - 1) * stride + 1
+        thin(contiguous(times_of(x, n, c, start + first * stride, 1, reach)), stride, target)
+    else:
+        copy_line(times_of(x, n, c, start + first * stride, stride, last - first), target)
     if mode == ZEROS:
         span(packed, at, first)[:] = 0
         span(packed, at + last, count - last)[:] = 0
@@ -166,14 +189,21 @@ def fill_table(table, s0, s1, c0, channels, columns, g):
     """Where the steps s0 to s1 find their operands: table[2 i] for a and table[2 i + 1] for b, see blocks.py."""
     last = table.size - 1
     if table[last - 1] == s0 and table[last] == channels:
-        return  # filled by the block before: the divisions below cost as much as a short row
+        return  # the block before filled it
     table[last - 1], table[last] = s0, channels
+    c, k = split(s0, g.K)
+    c -= c0
+    lap, slot = split(k, g.slots)
     for i in range(s1 - s0):
-        c, k = divmod(s0 + i, g.K)
-        place = k % g.slots * g.row + k // g.slots * g.shift
+        place = slot * g.row + lap * g.shift
         if g.lanes_along == TIMES:
-            table[2 * i], table[2 * i + 1] = s0 + i, (c - c0) * g.slots * g.row + place
+            table[2 * i], table[2 * i + 1] = s0 + i, c * g.slots * g.row + place
         elif g.lanes_along == CHANNELS:
-            table[2 * i], table[2 * i + 1] = place * channels + c - c0, (s0 + i) * columns
+            table[2 * i], table[2 * i + 1] = place * channels + c, (s0 + i) * columns
         else:
             table[2 * i], table[2 * i + 1] = place * channels, (s0 + i) * columns
+        k, slot = k + 1, slot + 1
+        if slot == g.slots:
+            lap, slot = lap + 1, 0
+        if k == g.K:
+            c, k, lap, slot = c + 1, 0, 0, 0

@@ -19,43 +19,40 @@ def pieces(total, most):
     return 1 if total <= most else -(-total // most)
 
 
-@kernel
-def split(index, size):
-    """divmod(index, size)."""
-    return (index, 0) if size == 1 else divmod(index, size)
-
-
 def _sweep(tile):
     """A sweep of `tile`."""
 
     def sweep(
-        a, b, y, table, a_row, a_column, b_column, steps, y_row,
+        a, b, y, table, a_row, a_column, b_panel, steps, y_row,
         rows, columns, block_rows, tile_rows, tile_columns, lanes, first,
     ):  # fmt: skip
-        """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + c * b_column].
+        """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + c + panel * (b_panel - 1)].
 
-        (ta, tb) = table[step], and columns in one tile stand side by side.
+        (ta, tb) = table[step]; `panel` is the first column of the tile_columns that c is one of.
 
-        Rows by the block, whose part of `a` stays near; then columns by the tile, whose part of `b` stays in L1 while
+        Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays in L1 while
         the rows of the block pass by; then the steps, CHUNK at a time.
         """
         blocks = pieces(rows, block_rows)
         for block in range(blocks):
             r0, r1 = even(rows, blocks, block), even(rows, blocks, block + 1)
             tiles = pieces(r1 - r0, tile_rows)
-            c = 0
-            while c < columns:
-                width = min(tile_columns, columns - c)
-                if 3 * lanes < width < tile_columns:  # only the widest tile and those of 1 to 3 vectors exist
-                    width = 3 * lanes
-                for i in range(tiles):
-                    r, r_end = r0 + even(r1 - r0, tiles, i), r0 + even(r1 - r0, tiles, i + 1)
-                    for s in range(0, steps, CHUNK):
-                        tile(
-                            a, a_row, r * a_row + c * a_column, b, c * b_column, table, s, min(s + CHUNK, steps),
-                            y, r * y_row + c, y_row, r_end - r, width, first != 0 and s == 0,
-                        )  # fmt: skip
-                c += width
+            for panel in range(0, columns, tile_columns):
+                end = min(panel + tile_columns, columns)
+                c = panel
+                while c < end:
+                    width = end - c
+                    if 3 * lanes < width < tile_columns:  # only the widest tile and those of 1 to 3 vectors exist
+                        width = 3 * lanes
+                    for i in range(tiles):
+                        r, r_end = r0 + even(r1 - r0, tiles, i), r0 + even(r1 - r0, tiles, i + 1)
+                        for s in range(0, steps, CHUNK):
+                            tile(
+                                a, a_row, r * a_row + c * a_column, b, panel * b_panel + c - panel,
+                                table, s, min(s + CHUNK, steps),
+                                y, r * y_row + c, y_row, r_end - r, width, first != 0 and s == 0,
+                            )  # fmt: skip
+                    c += width
 
     return sweep
 

@@ -14,16 +14,23 @@ CHUNK = 128
 #: 128 loses 5 to 25 %.  Emerald Rapids, 2026-11-23.
 BLOCK_STEPS = 512
 
-#: A long kernel shares its samples among its taps, so its blocks may have CHUNK * K steps, up to this many (the weights
-#: of BLOCK_ROWS rows are then 512 KiB): each block packs the whole reach of its taps.  Not tuned.
-LONGEST_BLOCK_STEPS = 4096
+#: A long kernel shares its samples among its taps, so its blocks may have CHUNK * K steps, up to this many: each block
+#: packs the whole reach of its taps.  1024 to 8192 tried on K 7, 11 and 16: alike but at 256 -> 512 K 16 stride 8,
+#: where 1024 leads by 12 %.  Emerald Rapids, 2026-11-23.
+LONGEST_BLOCK_STEPS = 1024
 
 #: Rows of a sweep whose operand is kept near.  32 to 64 lead; all rows at once lose up to 5 %, in NWC half of the
 #: speed where outputs are many times the inputs (32 -> 512 K 1).  Emerald Rapids, 2026-11-23.
 BLOCK_ROWS = 32
 
-#: Outputs of a row in one block.  240 to 960 tried: 480 and 960 lead by 1 to 3 %.  Emerald Rapids, 2026-11-23.
-BLOCK_TIMES = 480
+#: Outputs of a row in one block, about.  240 to 1920 tried: 480 and more differ by 1 to 3 %, but where weights or
+#: channels are few, long blocks gain up to 15 % (128 -> 32 K 1), as memory is read in longer runs.
+#: Emerald Rapids, 2026-11-23.
+BLOCK_TIMES = 960
+
+#: Results of this many bytes and more are put where an earlier one was (memory.py).  The C library gives smaller ones
+#: memory that was used before by itself.
+LARGE_RESULT_BYTES = 32 * 2**20
 
 #: A call that takes longer than this on one thread goes parallel: waking the threads costs 90 to 160 us, and two of
 #: them save half of the call.  Zen 3, 2 cores.

@@ -33,7 +33,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     times_in_lanes = not p.channels_last or p.C_out == 1
-    block_steps = min(round_up(p.K, tuning.CHUNK), tuning.LONGEST_BLOCK_STEPS)
+    block_steps = round_up(p.K, tuning.CHUNK)
     if times_in_lanes:
         tile_rows, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes)
         most = machine.cache_bytes(1) // 2 // itemsize
@@ -52,18 +52,25 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
             tile_columns=tile_columns,
             sweep=sweep_outer.address(dtype),
         )
+    # In NWC a block has all channels, so that memory is read in long runs, unless its halo would outgrow its times.
     tile_rows, tile_columns = simd.tile_for(p.L_out, p.C_out, lanes)
-    most = machine.cache_bytes(2) // 8 // (tile_columns * itemsize)
+    row_units = -(-p.C_out // tile_columns)
+    halo = p.K_span // p.stride
+    for row_blocks in range(1, row_units + 1):
+        columns = -(-row_units // row_blocks) * tile_columns
+        times = machine.cache_bytes(2) // 4 // (columns * itemsize) - halo
+        if times >= max(halo, tuning.BLOCK_ROWS):
+            break
     return lay_out(
         p,
         groups=1,
         lanes_along=PAIRED_CHANNELS,
         lanes=lanes,
         block_steps=block_steps,
-        block_channels=tile_columns,
-        block_times=min(round_up(most, tile_rows), p.L_out),
+        block_channels=columns,
+        block_times=min(round_up(max(times, halo, tuning.BLOCK_ROWS), tile_rows), tuning.BLOCK_TIMES, p.L_out),
         row_unit=tile_columns,
-        row_blocks=-(-p.C_out // tile_columns),
+        row_blocks=row_blocks,
         block_rows=tuning.BLOCK_ROWS,
         tile_rows=tile_rows,
         tile_columns=tile_columns,

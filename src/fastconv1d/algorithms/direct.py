@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..compile import jit_disabled
-from ..geometry import CHANNELS, TIMES, round_up
+from ..geometry import CHANNELS, TIMES, round_up, slots_for
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
@@ -41,9 +41,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
 
     # The times of a block: the packed channels stay in L2, whose other half is for the weights.
     unit = tile_columns if times_in_lanes else tile_rows
-    most = machine.cache_bytes(2) // 2 // (block_channels * itemsize)
-    block_times = min(max(most, 2 * unit), tuning.BLOCK_TIMES, p.L_out)
-    time_blocks = -(-p.L_out // block_times)
+    most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, tuning.BLOCK_TIMES) * itemsize)
+    block_times = max(min(most, tuning.BLOCK_TIMES), 2 * unit)
+    time_blocks = max((p.L_out + block_times // 2) // block_times, 1)
 
     # As much for every thread: cut time finer where there is time to cut, else the channels.
     row_unit = min(tile_rows if times_in_lanes else tile_columns, p.C_out_g)

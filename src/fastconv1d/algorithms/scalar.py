@@ -15,10 +15,10 @@ from ..compile import driver, kernel, prange
 from ..epilogue import finish
 from ..geometry import TIMES, round_up
 from ..geometry import geometry as lay_out
-from ..packing import fill_table, flat, new_table, pack
+from ..packing import fill_table, flat, new_table, pack, split
 from ..problem import Conv1dProblem
 from ..simd import span, times_of
-from ..sweep import even, split
+from ..sweep import even
 
 CHUNK = tuning.CHUNK
 ONE = np.int8(1)  # of the type that promotes to any other
