@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import machine
 from .compile import driver, kernel, prange
 from .epilogue import finish
 from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
@@ -28,8 +29,7 @@ from .packing import fill_table, new_table, pack, split
 from .simd import address, call, span
 from .sweep import even, pieces
 
-#: Bytes of a cache line.  Vectors that straddle two lines are read at half of the speed.
-ALIGNMENT = 64
+LINE_BYTES = machine.LINE_BYTES
 
 
 @kernel
@@ -73,8 +73,8 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
 @kernel
 def work(x, w, bias, y, g, worker, workers):
     """One worker's run of neighbouring blocks."""
-    packed = np.empty(g.packed + ALIGNMENT, y.dtype)
-    aligned = span(packed, -address(packed) % ALIGNMENT // y.itemsize, g.packed)
+    packed = np.empty(g.packed + LINE_BYTES, y.dtype)  # vectors that straddle two lines are read at half of the speed
+    aligned = span(packed, -address(packed) % LINE_BYTES // y.itemsize, g.packed)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
     items = x.shape[0] * g.group_blocks * g.time_blocks * g.row_blocks

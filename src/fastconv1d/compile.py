@@ -83,18 +83,19 @@ class Driver:
             return self._compiled[key]
 
     def _compile(self, x: np.dtype, y: np.dtype, geometry: np.dtype, parallel: bool) -> Callable[..., None]:
+        if jit_disabled():
+            return np.errstate(all="ignore")(self.function)  # compiled code does not warn either
         twin = numba.njit(parallel=parallel, **FLAGS)(self.function)
-        if not jit_disabled():
-            signature = (
-                array_type(x, 3, "A"),
-                array_type(y, 1, "C"),
-                array_type(y, 1, "C"),
-                array_type(y, 3, "A", written=True),
-                array_type(geometry, 1, "C"),
-                types.intp,
-            )
-            twin.compile(signature)
-            twin.disable_compile()
+        signature = (
+            array_type(x, 3, "A"),
+            array_type(y, 1, "C"),
+            array_type(y, 1, "C"),
+            array_type(y, 3, "A", written=True),
+            array_type(geometry, 1, "C"),
+            types.intp,
+        )
+        twin.compile(signature)
+        twin.disable_compile()
         return twin  # type: ignore[no-any-return]
 
 

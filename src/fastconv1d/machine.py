@@ -21,6 +21,9 @@ VECTOR_UNITS = (
     ("", 128, 16),
 )
 
+#: Bytes of a cache line, on every CPU that Numba compiles for but some of Apple's, where two make one.
+LINE_BYTES = 64
+
 #: Bytes of the L1 data cache and the L2 cache of a core where the system does not say: what most have.
 DEFAULT_CACHE_BYTES = {1: 32 * 1024, 2: 512 * 1024}
 

@@ -1,5 +1,6 @@
-"""Memory for large results, used again when the one before it is gone.
+"""Memory for results: on cache lines of its own, and, if large, where an earlier result was.
 
+A vector store that straddles two lines costs two: 1 -> 16 channels, K 3, L 8000 takes 24 us on lines, 31 us off them.
 The system hands out large memory zeroed, and fresh for every allocation: clearing 604 MB took 90 of the 220 ms of a
 convolution whose arithmetic took 130 (4 -> 768 channels, K 15, L 196608; Emerald Rapids, 2026-11-23).  So the pages of
 the last large result that was dropped are kept for the next of about its size.  They are marked as free, and the system
@@ -15,7 +16,7 @@ import weakref
 
 import numpy as np
 
-from . import tuning
+from . import machine, tuning
 
 _SUPPORTED = hasattr(mmap, "MADV_FREE") and hasattr(mmap, "MADV_HUGEPAGE")
 
@@ -27,8 +28,12 @@ _dropped: list[mmap.mmap] = []
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """As np.empty."""
     size = math.prod(shape) * dtype.itemsize
-    if size < tuning.LARGE_RESULT_BYTES or not _SUPPORTED:
+    if size < tuning.ALIGNED_RESULT_BYTES:
         return np.empty(shape, dtype)
+    if size < tuning.LARGE_RESULT_BYTES or not _SUPPORTED:
+        room = np.empty(size + machine.LINE_BYTES, np.uint8)
+        offset = -room.__array_interface__["data"][0] % machine.LINE_BYTES
+        return room[offset : offset + size].view(dtype).reshape(shape)
     pages = _pages(size)
     carrier = (ctypes.c_char * size).from_buffer(pages)
     weakref.finalize(carrier, _drop, pages).atexit = False  # when the last view of the result is gone

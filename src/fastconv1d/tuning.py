@@ -28,6 +28,9 @@ BLOCK_ROWS = 32
 #: Emerald Rapids, 2026-11-23.
 BLOCK_TIMES = 960
 
+#: Results of this many bytes and more start on a cache line; below, finding one costs more than it gains.  Not tuned.
+ALIGNED_RESULT_BYTES = 16 * 2**10
+
 #: Results of this many bytes and more are put where an earlier one was (memory.py).  The C library gives smaller ones
 #: memory that was used before by itself.
 LARGE_RESULT_BYTES = 32 * 2**20

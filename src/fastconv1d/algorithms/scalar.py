@@ -21,7 +21,6 @@ from ..simd import span, times_of
 from ..sweep import even
 
 CHUNK = tuning.CHUNK
-ONE = np.int8(1)  # of the type that promotes to any other
 
 
 def refuse(problem: Conv1dProblem) -> str | None:
@@ -87,7 +86,7 @@ def work(x, w, bias, y, g, worker, workers):
                 target = times_of(y, n, row, t0, 1, t1 - t0)
                 if s0 == 0:
                     target[:] = 0
-                accumulate(target, ONE, total)
+                accumulate(target, y.dtype.type(1), total)
         if bias.size or g.activation:
             finish(y, n, group * g.R, (group + 1) * g.R, t0, t1, bias, g.activation)
 
