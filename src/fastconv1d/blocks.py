@@ -57,7 +57,7 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
         else:
             a_row, a_column, columns = c1 - c0, 1, pieces(g.R, g.lanes) * g.lanes
             a, b, a_next, b_next = address(packed), address(w) + r0 * size, 0, 0
-        pack(x, n, c0, c1, g.copies, t0, t1 - t0, g, packed)
+        pack(x, n, c0, c1, g.copies, s0, s1, t0, t1 - t0, g, packed)
         fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, g)
         for i in range(g1 - g0):
             call(

@@ -7,6 +7,7 @@ layout of an array nor its being read-only ever compiles it again.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,15 @@ __all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "prange",
 FLAGS = {"nogil": True, "error_model": "numpy"}
 
 _lock = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread that the child does not have may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def jit_disabled() -> bool:

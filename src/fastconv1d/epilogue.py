@@ -36,14 +36,14 @@ def rectified(v):
 def curved(v, code):
     """The activations of real floats, each in a form that neither overflows nor cancels."""
     one = type(v)(1)
-    if code == SILU:
-        return v / (one + math.exp(-v))
+    if code == SILU or code == SIGMOID:
+        e = math.exp(-abs(v))
+        sigmoid = (one if v >= 0 else e) / (one + e)
+        return v * sigmoid if code == SILU else sigmoid
     if code == GELU:  # v * Phi(v), exact; erfc keeps the digits of the negative tail
         return v * type(v)(0.5) * math.erfc(-v * type(v)(SQRT_HALF))
     if code == TANH:
         return math.tanh(v)
-    if code == SIGMOID:
-        return one / (one + math.exp(-v))
     if code == SOFTPLUS:
         return max(v, type(v)(0)) + math.log1p(math.exp(-abs(v)))
     if code == LEAKY_RELU:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -109,7 +110,8 @@ def conv1d(
         y = out
     _fill(y, plan, x, w, bias)
     if plan.compute_dtype is not plan.dtype:
-        y = y.astype(plan.dtype)
+        with np.errstate(over="ignore"):  # a float16 that overflows is an infinity, as in the sum itself
+            y = y.astype(plan.dtype)
     if callable(activation):
         y = activation(y)
     if out is None or y is out:
@@ -193,16 +195,15 @@ def _plan(
         x.shape, x.dtype, w.shape, w.dtype, *((None, None) if bias is None else (bias.shape, bias.dtype)),
         stride, padding, dilation, groups, padding_mode, data_format, name, algorithm,
     )  # fmt: skip
-    # What is looked up tells 1 from True and 1.0 by type, but not inside a tuple, and can't be a list.
-    kinds = None
-    if type(padding) is tuple:
-        kinds = tuple(map(type, padding))
-    if type(stride) is int and type(dilation) is int and type(groups) is int and type(padding) in _LOOKED_UP:
-        return _looked_up_plan(kinds, *arguments)
+    # Only what equals nothing of another type, as True and 1.0 equal 1, and what can be a key, is looked up.
+    pads = padding if type(padding) is tuple else (padding,)
+    scalars = (*pads, stride, dilation, groups, padding_mode, data_format, name, algorithm)
+    if all(map(_PLAIN.__contains__, map(type, scalars))):
+        return _looked_up_plan(*arguments)
     return _new_plan(*arguments)
 
 
-_LOOKED_UP = frozenset((int, str, tuple))
+_PLAIN = frozenset((int, str, type(None), FunctionType))
 
 
 def _any_callable(y: np.ndarray) -> None:
@@ -211,12 +212,14 @@ def _any_callable(y: np.ndarray) -> None:
 
 def _new_plan(*arguments: Any) -> Plan:
     *positional, padding_mode, data_format, activation, algorithm = arguments
+    if not isinstance(algorithm, str):
+        raise TypeError(f"algorithm must be 'auto' or the name of one, got {algorithm!r}")
     problem = describe(*positional, padding_mode=padding_mode, data_format=data_format, activation=activation)
     return plan_for(problem, algorithm)
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _looked_up_plan(kinds: tuple[type, ...] | None, *arguments: Any) -> Plan:
+@lru_cache(maxsize=4096)
+def _looked_up_plan(*arguments: Any) -> Plan:
     return _new_plan(*arguments)
 
 

@@ -9,6 +9,7 @@ takes them back when it is short of memory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import mmap
@@ -53,10 +54,12 @@ def _pages(size: int) -> mmap.mmap:
         pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, ValueError, OverflowError) as error:
         raise MemoryError(f"no memory for a result of {size:,} bytes") from error
-    pages.madvise(mmap.MADV_HUGEPAGE)
+    with contextlib.suppress(OSError):  # a hint, which not every kernel takes
+        pages.madvise(mmap.MADV_HUGEPAGE)
     return pages
 
 
 def _drop(pages: mmap.mmap) -> None:
-    pages.madvise(mmap.MADV_FREE)
-    _dropped[:] = [pages]
+    with contextlib.suppress(OSError):  # pages that can't be marked as free are not kept
+        pages.madvise(mmap.MADV_FREE)
+        _dropped[:] = [pages]

@@ -159,9 +159,12 @@ def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count):
 
 
 @kernel
-def pack(x, n, c0, c1, copies, t0, width, g, packed):
-    """The slots of the channels c0 to c1 for `width` outputs from t0 on."""
-    for p in range(g.slots):
+def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
+    """The slots of the channels c0 to c1 that the steps s0 to s1 read, for `width` outputs from t0 on."""
+    p0, p1 = 0, g.slots
+    if g.slots == g.K and s1 - s0 < g.K and s0 // g.K == (s1 - 1) // g.K:  # some taps of one channel, each with a slot
+        p0, p1 = s0 % g.K, (s1 - 1) % g.K + 1
+    for p in range(p0, p1):
         start = t0 * g.stride + p * g.dilation - g.pad_left
         count = width + floor_div(g.K - 1 - p, g.slots) * g.shift
         if g.lanes_along == TIMES:

@@ -77,7 +77,7 @@ def work(x, w, bias, y, g, worker, workers):
         for s0 in range(0, g.steps, CHUNK):
             s1 = min(s0 + CHUNK, g.steps)
             c0, c1 = s0 // g.K, (s1 - 1) // g.K + 1
-            pack(x, n, group * g.C + c0, group * g.C + c1, 1, t0, t1 - t0, g, packed)
+            pack(x, n, group * g.C + c0, group * g.C + c1, 1, s0, s1, t0, t1 - t0, g, packed)
             fill_table(table, s0, s1, c0, c1 - c0, 0, g)
             for row in range(group * g.R, (group + 1) * g.R):
                 total[:] = 0
