@@ -201,14 +201,10 @@ def bound(
     activation: object = None,
     **options: Any,
 ) -> float:
-    """Return the units of error that the contract allows, and what bias, dtype and activation add.
-
-    These are min(n, 16), and min(n, 64) where the terms of a sum are all alike, whose rounding errors are too.
-    """
-    alike = all(0 in a.strides for a in (x, w))
+    """Return the units of error that the contract allows: min(n, 16), and what bias, dtype and activation add."""
     C_out = 1 if w.ndim == 1 else w.shape[2] if data_format in ("NWC", "channels_last") else w.shape[0]
     dtype = result_dtype(x, w, bias)
-    units: float = min(w.size // C_out, 64 if alike else 16) + (bias is not None)
+    units: float = min(w.size // C_out, 16) + (bias is not None)
     if dtype.kind == "c":
         units += 3  # a complex product is off by up to sqrt(8) units by itself
     if dtype in (np.float64, np.complex128):

@@ -29,7 +29,7 @@ from .packing import fill_table, new_table, pack, split
 from .simd import address, call, span
 from .sweep import even, pieces
 
-LINE_BYTES = machine.LINE_BYTES
+LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
 
 
 @kernel
@@ -73,7 +73,9 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
 @kernel
 def work(x, w, bias, y, g, worker, workers):
     """One worker's run of neighbouring blocks."""
-    packed = np.empty(g.packed + LINE_BYTES, y.dtype)  # vectors that straddle two lines are read at half of the speed
+    packed = np.empty(
+        g.packed + LINE_BYTES // y.itemsize, y.dtype
+    )  # vectors that straddle two lines are read at half of the speed
     aligned = span(packed, -address(packed) % LINE_BYTES // y.itemsize, g.packed)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize

@@ -1,6 +1,6 @@
 """Every tuned number, with the machine, the day and how it was found.
 
-Results depend on none of them but CHUNK, which is part of what the direct sum is.
+The bits of a result depend on none of them but CHUNK, which is part of what the direct sum is.
 """
 
 #: Terms that one register sums before they are added to the total.  In units of u * sum|x||w|, on 4000 sums of each
