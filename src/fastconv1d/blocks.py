@@ -71,8 +71,8 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
 
 
 @kernel
-def work(x, w, bias, y, g, worker, workers):
-    """One worker's run of neighbouring blocks."""
+def work(x, w, bias, y, g, part, parts):
+    """One part of the blocks, neighbours all."""
     packed = np.empty(
         g.packed + LINE_BYTES // y.itemsize, y.dtype
     )  # vectors that straddle two lines are read at half of the speed
@@ -80,7 +80,7 @@ def work(x, w, bias, y, g, worker, workers):
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
     items = x.shape[0] * g.group_blocks * g.time_blocks * g.row_blocks
-    for item in range(even(items, workers, worker), even(items, workers, worker + 1)):
+    for item in range(even(items, parts, part), even(items, parts, part + 1)):
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)
         n, group_block = split(rest, g.group_blocks)
@@ -96,6 +96,6 @@ def work(x, w, bias, y, g, worker, workers):
 
 
 @driver
-def run_blocks(x, w, bias, y, geometry, workers):
-    for worker in prange(workers):
-        work(x, w, bias, y, geometry[0], worker, workers)
+def run_blocks(x, w, bias, y, geometry, first, last, parts):
+    for part in prange(first, last):
+        work(x, w, bias, y, geometry[0], part, parts)

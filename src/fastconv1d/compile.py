@@ -1,8 +1,8 @@
 """The only file that calls njit: one set of flags, and a serial and a parallel twin of every driver.
 
 `kernel` marks a function that other kernels call.  `driver` marks one that Python calls: its outermost loop is a
-``prange`` over workers, and it is compiled, when first needed, for one canonical signature a dtype, so that neither the
-layout of an array nor its being read-only ever compiles it again.
+``prange`` over the parts of the work, and it is compiled, when first needed, for one canonical signature a dtype, so
+that neither the layout of an array nor its being read-only ever compiles it again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ def array_type(dtype: np.dtype, ndim: int, layout: str, *, written: bool = False
 
 
 class Driver:
-    """A function ``(x, w, bias, y, geometry, workers)`` and its compiled twins, one pair for each pair of dtypes."""
+    """A function ``(x, w, bias, y, geometry, first, last, parts)`` and its compiled twins, a pair for each two dtypes.
+
+    It computes the parts `first` to `last` of the `parts` that the work is cut into: all of it, in one, is (0, 1, 1).
+    """
 
     def __init__(self, function: Callable[..., None]):
         self.function = function
@@ -102,7 +105,7 @@ class Driver:
             array_type(y, 1, "C"),
             array_type(y, 3, "A", written=True),
             array_type(geometry, 1, "C"),
-            types.intp,
+            *[types.intp] * 3,
         )
         twin.compile(signature)
         twin.disable_compile()
@@ -110,5 +113,5 @@ class Driver:
 
 
 def driver(function: Callable[..., None]) -> Driver:
-    """Make the twins of `function`, whose outermost loop is ``for worker in prange(workers)``."""
+    """Make the twins of `function`, whose outermost loop is ``for part in prange(first, last)``."""
     return Driver(function)

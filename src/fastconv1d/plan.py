@@ -48,10 +48,10 @@ class Plan:
         bias = self.no_bias if bias is None else flat(bias, self.compute_dtype)
         x = readable(x)
         if self.seconds < tuning.PARALLEL_SECONDS:
-            self.serial(x, prepared, bias, y, self.geometry, 1)
+            self.serial(x, prepared, bias, y, self.geometry, 0, 1, 1)
             return
         with workers_for(self.seconds) as workers:
-            (self.parallel if workers > 1 else self.serial)(x, prepared, bias, y, self.geometry, workers)
+            (self.parallel if workers > 1 else self.serial)(x, prepared, bias, y, self.geometry, 0, workers, workers)
 
 
 def refusals(problem: Conv1dProblem) -> dict[str, str]:

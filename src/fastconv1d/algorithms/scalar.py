@@ -63,13 +63,13 @@ def _accumulate(total, weight, row):
 
 
 @kernel
-def work(x, w, bias, y, g, worker, workers):
-    """One worker's run of neighbouring blocks."""
+def work(x, w, bias, y, g, part, parts):
+    """One part of the blocks, neighbours all."""
     packed = np.empty(g.packed, y.dtype)
     table = new_table(g)
     totals = np.empty(g.block_times, y.dtype)
     items = x.shape[0] * g.groups * g.time_blocks
-    for item in range(even(items, workers, worker), even(items, workers, worker + 1)):
+    for item in range(even(items, parts, part), even(items, parts, part + 1)):
         rest, time_block = split(item, g.time_blocks)
         n, group = split(rest, g.groups)
         t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
@@ -92,6 +92,6 @@ def work(x, w, bias, y, g, worker, workers):
 
 
 @driver
-def run_loops(x, w, bias, y, geometry, workers):
-    for worker in prange(workers):
-        work(x, w, bias, y, geometry[0], worker, workers)
+def run_loops(x, w, bias, y, geometry, first, last, parts):
+    for part in prange(first, last):
+        work(x, w, bias, y, geometry[0], part, parts)
