@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +13,27 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from fastconv1d import cache
+
 # The same examples in every run and on every machine: a failure can be had again, and the time is bounded.
 settings.register_profile("bounded", max_examples=60, derandomize=True, deadline=None, database=None)
 settings.load_profile("bounded")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled code between runs, also of other Numbas and for other CPUs, but not among the user's."""
+    if config.cache is not None:
+        os.environ.setdefault("FASTCONV1D_CACHE", str(config.cache.mkdir("fastconv1d")))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty directory for compiled code, for this test only."""
+    monkeypatch.setenv("FASTCONV1D_CACHE", str(tmp_path / "compiled"))
+    monkeypatch.setattr(cache, "_process", cache._Process())
+    cache.place.cache_clear()
+    yield tmp_path / "compiled"
+    cache.place.cache_clear()
 
 
 @pytest.fixture

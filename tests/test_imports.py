@@ -21,6 +21,8 @@ ORDER = (
     "tuning",
     "machine",
     "simd",
+    "cache",
+    "keeping",
     "compile",
     "threads",
     "decoding",

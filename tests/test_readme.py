@@ -59,11 +59,13 @@ MODULES = [m.name for m in pkgutil.walk_packages(fastconv1d.__path__, "fastconv1
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_docstrings(name: str) -> None:
+def test_the_docstrings(name: str, request: pytest.FixtureRequest) -> None:
+    if name == "fastconv1d.cache":
+        request.getfixturevalue("own_cache")  # an example clears it
     assert doctest.testmod(importlib.import_module(name), optionflags=FLAGS).failed == 0
 
 
 def test_the_public_functions_have_examples() -> None:
     finder = doctest.DocTestFinder(recurse=False)
-    for function in (fastconv1d.conv1d, fastconv1d.explain):
+    for function in (fastconv1d.conv1d, fastconv1d.explain, fastconv1d.cache_info, fastconv1d.clear_cache):
         assert any(test.examples for test in finder.find(function)), function

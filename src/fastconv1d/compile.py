@@ -1,14 +1,17 @@
-"""The only file that calls njit: one set of flags, and a serial and a parallel twin of every driver.
+"""The only file that calls njit: one set of flags, a serial and a parallel twin of every driver, kept on disk.
 
 `kernel` marks a function that other kernels call.  `driver` marks one that Python calls: its outermost loop is a
 ``prange`` over the parts of the work, and it is compiled, when first needed, for one canonical signature a dtype, so
-that neither the layout of an array nor its being read-only ever compiles it again.
+that neither the layout of an array nor its being read-only ever compiles it again.  `standalone` marks one that kernels
+call by address.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +19,17 @@ import numba
 import numpy as np
 from numba import prange, types
 
+from . import cache, keeping
+
 __all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "prange", "standalone"]
 
 #: Never ``fastmath``: NaN and infinity survive, and sums keep their order.  Division by zero follows NumPy.
 FLAGS = {"nogil": True, "error_model": "numpy"}
 
+#: Compiling for longer than this is worth a line in the log.
+LOGGED_SECONDS = 1.0
+
+_log = logging.getLogger("fastconv1d")
 _lock = threading.Lock()
 
 
@@ -43,6 +52,23 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(**FLAGS)(function)  # type: ignore[no-any-return]
 
 
+def _machine_code(function: Callable[..., Any], signature: Any, dtype: np.dtype, **options: Any) -> Any:
+    """A dispatcher with the machine code for this signature only, from disk if a process before left it there."""
+    flags = FLAGS | options
+    code, name = numba.njit(**flags)(function), function.__name__
+    key = keeping.key(function, signature, flags)
+    if not (key and keeping.load(code, name, key)):
+        start = time.perf_counter()
+        code.compile(signature)
+        seconds = time.perf_counter() - start
+        kept = key is not None and keeping.save(code, name, key)
+        if seconds > LOGGED_SECONDS:
+            where = f"kept in {cache.place()[0]} for the next process" if kept else "not kept for the next process"
+            _log.info("compiled %s for %s in %.1f s, %s", name, dtype, seconds, where)
+    code.disable_compile()
+    return code
+
+
 class Standalone:
     """A function ``(integers, pointers to numbers) -> None`` compiled by itself, that kernels call by its address.
 
@@ -61,8 +87,9 @@ class Standalone:
                 pointer = types.CPointer(numba.from_dtype(dtype))
                 table = types.CPointer(types.int64)
                 signature = types.void(*[pointer] * self.pointers, table, *[types.intp] * self.integers)
-                self._compiled[dtype] = numba.cfunc(signature, error_model="numpy")(self.function)
-            return int(self._compiled[dtype].address)
+                self._compiled[dtype] = _machine_code(self.function, signature, dtype, no_cpython_wrapper=True)
+            (result,) = self._compiled[dtype].overloads.values()
+            return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
 
 
 def standalone(pointers: int, integers: int) -> Callable[[Callable[..., None]], Standalone]:
@@ -98,7 +125,6 @@ class Driver:
     def _compile(self, x: np.dtype, y: np.dtype, geometry: np.dtype, parallel: bool) -> Callable[..., None]:
         if jit_disabled():
             return np.errstate(all="ignore")(self.function)  # compiled code does not warn either
-        twin = numba.njit(parallel=parallel, **FLAGS)(self.function)
         signature = (
             array_type(x, 3, "A"),
             array_type(y, 1, "C"),
@@ -107,9 +133,7 @@ class Driver:
             array_type(geometry, 1, "C"),
             *[types.intp] * 3,
         )
-        twin.compile(signature)
-        twin.disable_compile()
-        return twin  # type: ignore[no-any-return]
+        return _machine_code(self.function, signature, y, parallel=parallel)  # type: ignore[no-any-return]
 
 
 def driver(function: Callable[..., None]) -> Driver:
