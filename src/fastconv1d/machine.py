@@ -6,9 +6,11 @@ The facts come from Numba's own code generator, not from the host, so that they 
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -84,8 +86,47 @@ def cache_bytes(level: int) -> int:
     return DEFAULT_CACHE_BYTES[level]
 
 
+@cache
 def threads() -> int:
-    """Threads that Numba may start."""
+    """Threads that a call may use: those that Numba starts, or less where the user or a container's quota says so."""
     import numba
 
-    return int(numba.config.NUMBA_NUM_THREADS)
+    most = threads_asked_for() or cpu_quota() or numba.config.NUMBA_NUM_THREADS
+    return min(most, int(numba.config.NUMBA_NUM_THREADS))
+
+
+@cache
+def threads_asked_for() -> int | None:
+    """FASTCONV1D_NUM_THREADS, or None where it is not set."""
+    text = os.environ.get("FASTCONV1D_NUM_THREADS", "").strip()
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise ValueError(f"FASTCONV1D_NUM_THREADS must be a number from 1 on, or not be set, got {text!r}")
+    return int(text) if text else None
+
+
+def cpu_quota(root: Path = Path("/")) -> int | None:
+    """How many CPUs the control groups of this process allow it, rounded up; None if as many as there are."""
+    return min((-(-quota // period) for quota, period in _quotas(root)), default=None)
+
+
+def _quotas(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield (quota, period) in microseconds of each control group above this process that has them."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # In a container the name may be that of the host, and its own group is then the root.
+        group = PurePosixPath(name.lstrip("/"))
+        for folder in (group, *group.parents):
+            place = root / "sys/fs/cgroup" / controllers / folder
+            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)  # version 1, version 2
+            try:
+                quota, period = " ".join((place / file).read_text() for file in files).split()
+            except (OSError, ValueError):
+                continue
+            if quota not in ("max", "-1"):
+                yield int(quota), int(period)

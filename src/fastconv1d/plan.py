@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from time import perf_counter
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class Plan:
     def __init__(self, problem: Conv1dProblem, algorithm: Algorithm):
         self.problem, self.algorithm = problem, algorithm
         self.geometry = algorithm.geometry(problem)
-        self.seconds = problem.flops / tuning.CORE_FLOPS + bytes_moved(problem) / tuning.CORE_BYTES
+        self.seconds = seconds_of(problem, algorithm)
+        self.scratch_bytes = scratch_bytes(problem, self.geometry)
         # What every call asks for: properties of the problem cost as much as a small convolution.
         self.dtype, self.compute_dtype = problem.dtype, problem.compute_dtype
         self.out_shape, self.L_out, self.channels_last = problem.out_shape, problem.L_out, problem.channels_last
@@ -47,11 +49,28 @@ class Plan:
         prepared = self.algorithm.prepare(self.problem, self.geometry, w)
         bias = self.no_bias if bias is None else flat(bias, self.compute_dtype)
         x = readable(x)
-        if self.seconds < tuning.PARALLEL_SECONDS:
-            self.serial(x, prepared, bias, y, self.geometry, 0, 1, 1)
-            return
-        with workers_for(self.seconds) as workers:
-            (self.parallel if workers > 1 else self.serial)(x, prepared, bias, y, self.geometry, 0, workers, workers)
+        try:
+            if self.seconds < tuning.PARALLEL_SECONDS:
+                self.serial(x, prepared, bias, y, self.geometry, 0, 1, 1)
+                return
+            with workers_for(self.seconds) as workers:
+                self._run_large(workers, x, prepared, bias, y)
+        except MemoryError as error:
+            raise MemoryError(f"no memory for {self.scratch_bytes:,} bytes a thread beside the result") from error
+
+    def _run_large(self, workers: int, *arrays: np.ndarray) -> None:
+        """Compute by several workers and, if that takes long, in slices: compiled code does not see Ctrl-C."""
+        twin = self.serial
+        if workers > 1:
+            twin = self.parallel
+            np.empty(workers * self.scratch_bytes, np.uint8)  # a worker that finds no memory has no way to say so
+        fifths = int(self.seconds / (tuning.SLICE_SECONDS / 5)) if self.seconds > tuning.SLICE_SECONDS else 1
+        first, count, parts = 0, workers, workers * fifths
+        while first < parts:
+            start, last = perf_counter(), min(first + count, parts)
+            twin(*arrays, self.geometry, first, last, parts)
+            pace = (last - first) / (perf_counter() - start)
+            first, count = last, max(workers, min(2 * count, int(pace * tuning.SLICE_SECONDS)))
 
 
 def refusals(problem: Conv1dProblem) -> dict[str, str]:
@@ -77,6 +96,17 @@ def plan_for(problem: Conv1dProblem, algorithm: str) -> Plan:
             raise ValueError(f"algorithm must be 'auto' or one of {names}, got {algorithm!r}")
         chosen = by_name[algorithm]
     return Plan(problem, chosen)
+
+
+def seconds_of(problem: Conv1dProblem, algorithm: Algorithm) -> float:
+    """About how long one core takes."""
+    flops = tuning.SCALAR_FLOPS if algorithm.name == "scalar" else tuning.CORE_FLOPS
+    return problem.flops * problem.compute_dtype.itemsize / 4 / flops + bytes_moved(problem) / tuning.CORE_BYTES
+
+
+def scratch_bytes(problem: Conv1dProblem, geometry: np.ndarray) -> int:
+    """Bytes that each thread needs beside the arrays: a packed block, and the table of its steps."""
+    return int(geometry[0].packed) * problem.compute_dtype.itemsize + 16 * int(geometry[0].block_steps)
 
 
 def bytes_moved(problem: Conv1dProblem) -> int:
@@ -120,13 +150,13 @@ class Explanation:
 
 def explain_plan(plan: Plan) -> Explanation:
     """What `plan` does, for people."""
-    problem, scratch = plan.problem, plan.geometry[0]
+    problem = plan.problem
     return Explanation(
         problem=problem,
         algorithm=plan.algorithm.name,
         refusals=refusals(problem),
         flops=problem.flops,
         bytes=bytes_moved(problem),
-        scratch_bytes=int(scratch.packed) * problem.compute_dtype.itemsize + 16 * int(scratch.block_steps),
+        scratch_bytes=plan.scratch_bytes,
         threads=threads_for(plan.seconds),
     )

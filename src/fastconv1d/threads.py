@@ -1,61 +1,112 @@
-"""When to go parallel, and when not: never where Numba's threading layer would abort the process.
+"""When to go parallel, and when not: never where Numba's threading layer would end the process or hang it.
 
-A parallel region costs a few microseconds when the threads are awake and a hundred when they sleep.  Serial and
-parallel runs give the same bits, so that this choice is free to look at the moment.
+Serial and parallel runs give the same bits, so that the choice is free to look at the moment:
+
+- One region at a time.  Who comes while another runs stays serial and waits for nobody; so nothing nests.
+- The layer workqueue aborts the process when two threads enter it, also when one of them belongs to another library.
+- GNU OpenMP ends a forked child of the process that started it, hangs in a grandchild, and TBB hangs in a child that
+  was forked while a region ran.  So a child whose parent had threads stays serial.
+- Sleeping threads cost more to wake than a small call takes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
 
 import numba
 
-from . import tuning
+from . import machine, tuning
+
+#: GNU OpenMP, under the name by which Numba loads it.
+OPENMP = "libgomp.so.1.0.0"
 
 _region = threading.Lock()
-_forked = False
+_forked = False  # this process is a child that runs no program of its own
+_inherited = False  # and its parent had threads, which it has not
+_last_end = -1e9  # when the last call ended that was large enough for threads
 
 
 def _after_fork_in_child() -> None:
-    global _forked, _region
-    _forked, _region = True, threading.Lock()
+    global _forked, _inherited, _region
+    _forked, _inherited, _region = True, _launched(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _layer_is_safe() -> bool:
-    """Whether the threading layer survives a parallel region here and now."""
+def _launched() -> bool:
+    """Whether Numba's layer is chosen and its threads started."""
     try:
-        layer = numba.threading_layer()
-    except ValueError:  # not launched yet; what it will be shows after the first region
-        layer = "omp" if _forked else ""
-    if layer == "omp" and _forked and sys.platform == "linux":
-        return False  # GNU OpenMP ends a forked child at its first region
-    # workqueue aborts when two threads enter it, another library's too: only the main thread may.
-    return layer != "workqueue" or threading.current_thread() is threading.main_thread()
+        numba.threading_layer()
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loaded(library: str) -> bool:
+    """Whether a shared library is in the process."""
+    try:
+        ctypes.CDLL(library, os.RTLD_NOLOAD)
+    except (AttributeError, OSError):  # Windows has no such question, nor forks
+        return False
+    return True
+
+
+def _load_tbb() -> None:
+    """Load pip's TBB, which stands in a virtual environment where Numba does not find it, if Numba wants it first."""
+    wanted = str(numba.config.THREADING_LAYER).lower()
+    if wanted == "default":
+        wanted = numba.config.THREADING_LAYER_PRIORITY[0]
+    if wanted not in ("omp", "workqueue") and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(str(Path(sys.prefix, "lib", "libtbb.so.12")), ctypes.RTLD_GLOBAL)
+
+
+def _layer_is_safe() -> bool:
+    """Whether a parallel region may start here and now; chooses the layer if nobody has."""
+    global _inherited
+    if not _inherited and not _launched():
+        if _forked and _is_loaded(OPENMP):
+            _inherited = True  # another library's threads, which OpenMP would wait for
+        else:
+            _load_tbb()
+            numba.get_num_threads()
+    if _inherited:
+        return False
+    if numba.threading_layer() == "workqueue":
+        asked_for = machine.threads_asked_for() is not None
+        return asked_for and threading.current_thread() is threading.main_thread()
+    return True
 
 
 def threads_for(seconds: float) -> int:
     """How many threads share a call that takes about `seconds` on one, if no other call is parallel at the time."""
-    count = numba.get_num_threads() if seconds >= tuning.PARALLEL_SECONDS else 1
-    return count if count > 1 and _layer_is_safe() else 1
+    awake = perf_counter() - _last_end < tuning.AWAKE_SECONDS
+    worthwhile = seconds >= (tuning.PARALLEL_SECONDS if awake else tuning.WAKING_SECONDS)
+    if not worthwhile or machine.threads() == 1 or not _layer_is_safe():
+        return 1
+    return min(int(numba.get_num_threads()), machine.threads())
 
 
 @contextmanager
 def workers_for(seconds: float) -> Iterator[int]:
     """How many workers a call may use now; one parallel region at a time, and nobody waits for it."""
+    global _last_end
     region = _region
     count = threads_for(seconds)
-    if count > 1 and region.acquire(blocking=False):
-        try:
-            yield count
-        finally:
+    alone = count > 1 and region.acquire(blocking=False)
+    try:
+        yield count if alone else 1
+    finally:
+        _last_end = perf_counter()
+        if alone:
             region.release()
-    else:
-        yield 1

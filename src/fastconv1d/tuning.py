@@ -35,10 +35,31 @@ ALIGNED_RESULT_BYTES = 16 * 2**10
 #: memory that was used before by itself.
 LARGE_RESULT_BYTES = 32 * 2**20
 
-#: A call that takes longer than this on one thread goes parallel: waking the threads costs 90 to 160 us, and two of
-#: them save half of the call.  Zen 3, 2 cores.
-PARALLEL_SECONDS = 300e-6
+#: A call that takes longer than PARALLEL_SECONDS on one thread goes parallel if it comes within AWAKE_SECONDS after
+#: another such call, as the threads still spin then; if it comes later, it must take WAKING_SECONDS.  Both are compared
+#: with an estimate (CORE_FLOPS), which is 1.3 to 3 times what AVX-512 takes.  Serial and two threads, us, by the idle
+#: time before each call, 64 -> 64 K 3, OpenMP, medians of 40 to 300 (Emerald Rapids, 2 virtual cores, 2026-11-23):
+#:
+#:     estimate   no idle time   1 ms          10 ms
+#:           53     33 /  26       39 /  40     139 / 2436
+#:          100     62 /  35       97 /  72      84 / 3051
+#:          289    104 /  66      118 /  76     191 / 5760
+#:          763    257 / 137      266 / 158     352 / 5836
+#:         3036   1061 / 540     1118 / 976    1408 / 2291
+#:
+#: An empty region took 2 us with no idle time, 6 after 1 ms, 40 after 5 ms, 3800 after 10 ms; with TBB 2, 12, 81, 101.
+#: That machine packs threads on one core, where the second waits until the first stops spinning, after 6 ms.  Another
+#: (Zen 3, 2 cores) took 119 us after 10 ms, at worst 516, with OpenMP: that is what WAKING_SECONDS is made for.
+PARALLEL_SECONDS = 100e-6
+AWAKE_SECONDS = 2e-3
+WAKING_SECONDS = 1e-3
 
-#: What one core does in a second, for that estimate only.
+#: A call that takes longer than this is made in slices of about this long, between which Python sees Ctrl-C.  The first
+#: is a fifth of it by the estimate, and those that follow go by the time that it took.
+SLICE_SECONDS = 0.1
+
+#: What one core does in a second, for that estimate only: in float32, and half of it where numbers are twice as large.
+#: The plain loops came to 56 GFLOP/s in int8, 23 in int32, 8 in int64, 6 in complex64 and 2.3 in complex128.
 CORE_FLOPS = 60e9
+SCALAR_FLOPS = 16e9
 CORE_BYTES = 8e9
