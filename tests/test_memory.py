@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import RunPython
+from problems import LAYOUTS, assert_exact, in_layout, small_integers
 
-from fastconv1d import conv1d, memory, tuning
+from fastconv1d import conv1d, explain, functional, memory, plan, tuning
 
 
 @pytest.fixture
@@ -76,3 +81,89 @@ def test_threads_do_not_share_results(x: np.ndarray) -> None:
 def test_no_memory_is_an_error_that_tells_how_much() -> None:
     with pytest.raises(MemoryError, match=r"4,398,046,511,096 bytes|4\.00 TiB"):
         conv1d(np.broadcast_to(np.float32(0), (1, 2**40)), np.ones(3, np.float32))
+
+
+def test_an_absurd_result_is_an_error_that_tells_how_much() -> None:
+    with pytest.raises(MemoryError, match=r"1,000,000,000,000,000 bytes|909\. TiB"):
+        conv1d(np.broadcast_to(0.0, (125, 10**12)), np.ones(1))
+
+
+# -- scratch ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("C_in_g", "groups"), [(1, 32), (4, 1)])
+def test_taps_far_apart_need_little_memory(layout: str, C_in_g: int, groups: int) -> None:
+    x, w = ((1, C_in_g * groups, 10**7), (32, C_in_g, 10_000))
+    if layout == "NWC":
+        x, w = ((x[0], x[2], x[1]), w[::-1])
+    assert explain(x, w, dilation=900, groups=groups, data_format=layout).scratch_bytes < 64 * 2**20
+
+
+@pytest.fixture
+def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Packed blocks of the size that taps far apart have."""
+    monkeypatch.setattr(tuning, "LARGEST_PACKED_BYTES", 2000)
+    for cache in (functional._looked_up_plan, plan.plan_for):
+        cache.cache_clear()
+    yield
+    for cache in (functional._looked_up_plan, plan.plan_for):
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("algorithm", [a.name for a in plan.ALGORITHMS])
+def test_blocks_that_were_cut_for_memory(
+    tiny_blocks: None, rng: np.random.Generator, layout: str, groups: int, algorithm: str
+) -> None:
+    x = small_integers(rng, (2, 4, 700), "float32")
+    x, w = in_layout(layout, x, small_integers(rng, (12, 4 // groups, 9), "float32"))
+    for stride, dilation in ((1, 1), (1, 70), (2, 33), (3, 2)):
+        options = {"stride": stride, "dilation": dilation, "groups": groups, "data_format": layout, "padding": 7}
+        if algorithm not in explain(x, w, **options).refusals:
+            assert_exact(conv1d(x, w, **options, algorithm=algorithm), x, w, **options)
+
+
+NO_MEMORY = """
+import resource, sys
+import numpy as np
+from fastconv1d import conv1d, explain, tuning
+if sys.argv[1] == "serial":
+    tuning.PARALLEL_SECONDS = np.inf
+else:
+    tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 0
+options = dict(groups=32, dilation=900, data_format="NWC")
+x, w = np.ones((1, 9_000_200, 32), np.float32), np.ones((10_000, 1, 32), np.float32)
+out = np.empty((1, 9_000_200 - 9999 * 900, 32), np.float32)
+conv1d(x[:, :900], w[:2], **options)  # compiles, and starts the threads
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**20 * 8, resource.RLIM_INFINITY))
+try:
+    conv1d(x, w, **options, out=out)
+except MemoryError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+conv1d(x, w, **options, out=out)
+print(explain(x, w, **options).scratch_bytes, (out == 10_000).all())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system for its limits")
+@pytest.mark.parametrize("threads", ["serial", "parallel"])
+def test_no_memory_for_a_block_is_an_error_too(run_python: RunPython, threads: str) -> None:
+    """In a parallel region it would be lost: threads that find no memory just stop, and the result stays as it was."""
+    child = run_python("-c", NO_MEMORY, threads)
+    assert child.returncode == 0, child.stderr
+    message, last = child.stdout.splitlines()
+    scratch, right = last.split()
+    assert right == "True"
+    assert message == f"no memory for {int(scratch):,} bytes a thread beside the result"
+
+
+# -- leaks ------------------------------------------------------------------------------------------
+
+
+def test_nothing_leaks(run_python: RunPython) -> None:
+    child = run_python(str(Path(__file__).parent / "stress" / "memory.py"), "--calls", "10000")
+    assert child.returncode == 0, child.stdout + child.stderr

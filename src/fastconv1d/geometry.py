@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import machine
+from . import machine, tuning
 from .epilogue import ACTIVATION_CODES
 from .problem import PADDING_MODES, Conv1dProblem
 
@@ -64,15 +64,20 @@ def geometry(
     """
     p = problem
     C_out_g = p.C_out // groups
-    slots = slots_for(p, block_times)
-    shift = slots * p.dilation // p.stride
-    row = round_up(block_times + (p.K - 1) // slots * shift, lanes) + lanes
-    if row * p.compute_dtype.itemsize % 1024 == 0:
-        row += lanes  # rows that are a large power of two apart would share the sets of the cache
-    per_group = block_channels * slots * row
+    itemsize = p.compute_dtype.itemsize
+    while True:
+        slots = slots_for(p, block_times)
+        shift = slots * p.dilation // p.stride
+        row = round_up(block_times + (p.K - 1) // slots * shift, lanes) + lanes
+        if row * itemsize % 1024 == 0:
+            row += lanes  # rows that are a large power of two apart would share the sets of the cache
+        per_group = block_channels * slots * row
+        if per_group * itemsize <= tuning.LARGEST_PACKED_BYTES or block_times <= 8:
+            break
+        block_times = -(-block_times // 2)  # fewer times, so that taps far apart share nothing, and each has less
     block_groups = 1
     if p.C_in_g * p.K <= block_steps:
-        block_groups = max(1, min(packed_bytes // (per_group * p.compute_dtype.itemsize), groups // machine.threads()))
+        block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
         "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,

@@ -28,6 +28,14 @@ BLOCK_ROWS = 32
 #: Emerald Rapids, 2026-11-23.
 BLOCK_TIMES = 960
 
+#: The most bytes of a packed block, unless one of 8 times has more.  Only taps that are absurdly far apart come near:
+#: depthwise in NWC with 32 channels, K 10000 and dilation 900 would take 1.1 GiB, and so takes 40 MiB.
+LARGEST_PACKED_BYTES = 16 * 2**20
+
+#: A block that one core computes for longer than this, by the estimate, is cut among its channels, for the sake of
+#: SLICE_SECONDS: 2048 -> 2048 K 15 in direct, 512 -> 512 K 5 in int64.
+BLOCK_SECONDS = 0.05
+
 #: Results of this many bytes and more start on a cache line; below, finding one costs more than it gains.  Not tuned.
 ALIGNED_RESULT_BYTES = 16 * 2**10
 

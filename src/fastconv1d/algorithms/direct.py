@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import machine, simd, tuning
@@ -54,6 +56,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
             time_blocks = round_up(time_blocks, threads)
         else:
             row_blocks = min(threads, -(-p.C_out_g // row_unit))
+
+    seconds = 2 * steps * p.C_out_g * (p.L_out / time_blocks) / (tuning.CORE_FLOPS * 4 / itemsize)
+    row_blocks = min(max(row_blocks, math.ceil(seconds / tuning.BLOCK_SECONDS)), -(-p.C_out_g // row_unit))
 
     return lay_out(
         p,

@@ -7,6 +7,8 @@ The arithmetic is NumPy's, in the dtype of the result.  Steps are added CHUNK at
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba.extending import overload
 
@@ -29,8 +31,10 @@ def refuse(problem: Conv1dProblem) -> str | None:
 
 
 def geometry(problem: Conv1dProblem) -> np.ndarray:
-    """Blocks whose packed rows stay in L2."""
+    """Blocks whose packed rows stay in L2, and that do not keep Ctrl-C waiting."""
     p = problem
+    block_times = min(tuning.BLOCK_TIMES, p.L_out)
+    seconds = 2 * p.C_in_g * p.K * p.C_out_g * block_times / (tuning.SCALAR_FLOPS * 4 / p.compute_dtype.itemsize)
     return lay_out(
         p,
         groups=p.groups,
@@ -38,8 +42,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         lanes=1,
         block_steps=min(CHUNK, round_up(p.C_in_g * p.K, 2)),
         block_channels=min((CHUNK + p.K - 2) // p.K + 1, p.C_in_g),
-        block_times=min(tuning.BLOCK_TIMES, p.L_out),
-        row_unit=p.C_out_g,
+        block_times=block_times,
+        row_unit=1,
+        row_blocks=min(math.ceil(seconds / tuning.BLOCK_SECONDS), p.C_out_g),
     )
 
 
@@ -68,18 +73,20 @@ def work(x, w, bias, y, g, part, parts):
     packed = np.empty(g.packed, y.dtype)
     table = new_table(g)
     totals = np.empty(g.block_times, y.dtype)
-    items = x.shape[0] * g.groups * g.time_blocks
+    items = x.shape[0] * g.groups * g.time_blocks * g.row_blocks
     for item in range(even(items, parts, part), even(items, parts, part + 1)):
-        rest, time_block = split(item, g.time_blocks)
+        rest, row_block = split(item, g.row_blocks)
+        rest, time_block = split(rest, g.time_blocks)
         n, group = split(rest, g.groups)
         t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
+        r0, r1 = even(g.R, g.row_blocks, row_block), even(g.R, g.row_blocks, row_block + 1)
         total = span(totals, 0, t1 - t0)
         for s0 in range(0, g.steps, CHUNK):
             s1 = min(s0 + CHUNK, g.steps)
             c0, c1 = s0 // g.K, (s1 - 1) // g.K + 1
             pack(x, n, group * g.C + c0, group * g.C + c1, 1, s0, s1, t0, t1 - t0, g, packed)
             fill_table(table, s0, s1, c0, c1 - c0, 0, g)
-            for row in range(group * g.R, (group + 1) * g.R):
+            for row in range(group * g.R + r0, group * g.R + r1):
                 total[:] = 0
                 for i in range(s1 - s0):
                     accumulate(total, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
@@ -88,7 +95,7 @@ def work(x, w, bias, y, g, part, parts):
                     target[:] = 0
                 accumulate(target, y.dtype.type(1), total)
         if bias.size or g.activation:
-            finish(y, n, group * g.R, (group + 1) * g.R, t0, t1, bias, g.activation)
+            finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
 
 
 @driver

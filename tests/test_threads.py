@@ -1,0 +1,231 @@
+"""When calls go parallel, that none ends its process, and that Ctrl-C is seen.  What takes longer is in stress/."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from conftest import RunPython
+
+from fastconv1d import conv1d, explain, machine, plan, threads, tuning
+
+STRESS = Path(__file__).parent / "stress"
+LAYERS = ("omp", "workqueue")  # those of every Linux; tbb is an extra
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="forks and GNU OpenMP")
+
+
+# -- how many ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Two threads, nobody forked, nothing asked for, and a call that came just before."""
+    monkeypatch.delenv("FASTCONV1D_NUM_THREADS", raising=False)
+    machine.threads_asked_for.cache_clear()
+    monkeypatch.setattr(machine, "threads", lambda: 2)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
+    monkeypatch.setattr(threads, "_last_end", threads.perf_counter())
+    monkeypatch.setattr(tuning, "AWAKE_SECONDS", 1e9)
+    yield monkeypatch
+    machine.threads_asked_for.cache_clear()
+
+
+def test_a_call_goes_parallel_where_that_pays(fresh: pytest.MonkeyPatch) -> None:
+    assert threads.threads_for(tuning.PARALLEL_SECONDS) == 2
+    assert threads.threads_for(tuning.PARALLEL_SECONDS * 0.9) == 1
+    fresh.setattr(tuning, "AWAKE_SECONDS", 0)  # the last call is long ago
+    assert threads.threads_for(tuning.WAKING_SECONDS) == 2
+    assert threads.threads_for(tuning.WAKING_SECONDS * 0.9) == 1
+
+
+def test_the_count_is_the_least_that_anyone_allows(fresh: pytest.MonkeyPatch) -> None:
+    fresh.setattr(machine, "threads", lambda: 8)
+    fresh.setattr(numba, "get_num_threads", lambda: 5)
+    assert threads.threads_for(1) == 5
+    fresh.setattr(machine, "threads", lambda: 3)
+    assert threads.threads_for(1) == 3
+    fresh.setattr(machine, "threads", lambda: 1)
+    fresh.setattr(numba, "get_num_threads", lambda: pytest.fail("one thread needs no layer"))
+    assert threads.threads_for(1) == 1
+
+
+def test_one_region_at_a_time(fresh: pytest.MonkeyPatch) -> None:
+    with threads.workers_for(1) as outer, threads.workers_for(1) as inner:
+        assert (outer, inner) == (2, 1)
+    with pytest.raises(KeyboardInterrupt), threads.workers_for(1):
+        raise KeyboardInterrupt
+    with threads.workers_for(1) as later:
+        assert later == 2
+
+
+def test_workqueue_is_for_the_main_thread_of_who_asks(fresh: pytest.MonkeyPatch) -> None:
+    fresh.setattr(numba, "threading_layer", lambda: "workqueue")
+    assert threads.threads_for(1) == 1
+    fresh.setenv("FASTCONV1D_NUM_THREADS", "2")
+    machine.threads_asked_for.cache_clear()
+    assert threads.threads_for(1) == 2
+    elsewhere = []
+    thread = threading.Thread(target=lambda: elsewhere.append(threads.threads_for(1)))
+    thread.start()
+    thread.join()
+    assert elsewhere == [1]
+
+
+def test_the_callers_own_count_stays(fresh: pytest.MonkeyPatch) -> None:
+    fresh.undo()
+    before = numba.get_num_threads()
+    conv1d(np.ones((1, 64, 20_000), np.float32), np.ones((64, 64, 3), np.float32))
+    assert numba.get_num_threads() == before
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "1e1"])
+def test_a_wrong_number_of_threads_is_an_error_of_the_first_call(run_python: RunPython, text: str) -> None:
+    child = run_python("-c", "import fastconv1d; fastconv1d.explain((1, 2, 9), (2, 2, 3))", FASTCONV1D_NUM_THREADS=text)
+    assert child.returncode == 1
+    assert f"FASTCONV1D_NUM_THREADS must be a number from 1 on, or not be set, got '{text}'" in child.stderr
+
+
+@pytest.mark.parametrize(("text", "count"), [("", None), ("1", 1), (" 3 ", 3)])
+def test_the_number_of_threads_asked_for(fresh: pytest.MonkeyPatch, text: str, count: int | None) -> None:
+    fresh.setenv("FASTCONV1D_NUM_THREADS", text)
+    machine.threads_asked_for.cache_clear()
+    assert machine.threads_asked_for() == count
+
+
+# The files of a control group, and how many CPUs they allow.
+QUOTAS = {
+    "none": ({}, None),
+    "version 2": ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/b/cpu.max": "150000 100000"}, 2),
+    "above": ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "100000 100000"}, 1),
+    "the least": (
+        {
+            "proc/self/cgroup": "0::/a/b",
+            "sys/fs/cgroup/a/b/cpu.max": "300000 100000",
+            "sys/fs/cgroup/a/cpu.max": "200000 100000",
+        },
+        2,
+    ),
+    "container": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"}, 1),
+    "no limit": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, None),
+    "not there": ({"proc/self/cgroup": "0::/of/the/host"}, None),
+    "version 1": (
+        {
+            "proc/self/cgroup": "4:memory:/a\n3:cpu,cpuacct:/a\n0::/",
+            "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us": "250000\n",
+            "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us": "100000\n",
+        },
+        3,
+    ),
+    "version 1, no limit": (
+        {
+            "proc/self/cgroup": "1:cpu:/",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+        },
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "count"), QUOTAS.values(), ids=QUOTAS)
+def test_the_quota_of_a_container(tmp_path: Path, files: dict[str, str], count: int | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.cpu_quota(tmp_path) == count
+
+
+# -- tbb --------------------------------------------------------------------------------------------
+
+
+@linux
+def test_the_tbb_of_a_virtual_environment_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(threads.ctypes, "CDLL", lambda name, mode: loaded.append(name))
+    for layer in ("default", "tbb", "safe", "omp", "workqueue"):
+        monkeypatch.setattr(numba.config, "THREADING_LAYER", layer)
+        threads._load_tbb()
+    monkeypatch.setattr(numba.config, "THREADING_LAYER", "default")
+    monkeypatch.setattr(numba.config, "THREADING_LAYER_PRIORITY", ["omp", "tbb", "workqueue"])
+    threads._load_tbb()
+    assert loaded == [str(Path(sys.prefix, "lib", "libtbb.so.12"))] * 3
+
+
+# -- processes --------------------------------------------------------------------------------------
+
+
+def situation(run_python: RunPython, layer: str, name: str, *options: str) -> tuple[int, str]:
+    """Return how the process ended and what it said last."""
+    script = str(STRESS / "start_methods.py")
+    child = run_python(script, "--layer", layer, "--situation", name, *options, NUMBA_THREADING_LAYER=layer)
+    *_, last = child.stdout.splitlines() or [""]
+    return child.returncode, last
+
+
+# layer, situation, threads in the end, and how the process ends without what fastconv1d does about it
+DANGERS = [
+    ("omp", "fork_after_use", "1 thread", -15),
+    ("omp", "fork_before_use", "2 threads", 0),
+    ("workqueue", "in_threads", "1 thread", -6),
+    ("workqueue", "nested", "1 thread", -6),
+]
+
+
+@linux
+@pytest.mark.parametrize(("layer", "name", "end", "otherwise"), DANGERS)
+def test_no_situation_ends_the_process(run_python: RunPython, layer: str, name: str, end: str, otherwise: int) -> None:
+    assert situation(run_python, layer, name) == (0, end)
+    assert situation(run_python, layer, name, "--without-remedies")[0] == otherwise
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_many_threads_at_once(run_python: RunPython, layer: str) -> None:
+    child = run_python(str(STRESS / "threads.py"), "--calls", "8000", "--here", NUMBA_THREADING_LAYER=layer)
+    assert child.returncode == 0, child.stdout + child.stderr
+    assert child.stdout.startswith(f"{layer}: 8 threads, 8,000 calls")
+    assert ("on 2" in child.stdout) == (layer == "omp" and machine.threads() > 1)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+import numpy as np
+from fastconv1d import conv1d, tuning
+tuning.SLICE_SECONDS *= float(sys.argv[1])
+x, w = np.ones((1, 128, 800_000), np.float32), np.ones((128, 128, 9), np.float32)  # 5 s at 50 GFLOP/s
+conv1d(x[..., :100], w)
+out = np.full((1, 128, 799_992), np.nan, np.float32)
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    conv1d(x, w, out=out)
+except KeyboardInterrupt:
+    print("interrupted", "before" if np.isnan(out).any() else "after", "the end")
+    conv1d(x[..., :9000], w)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize(("slices", "when"), [(1, "before"), (1e6, "after")])
+def test_ctrl_c_is_seen_during_a_long_call(run_python: RunPython, slices: float, when: str) -> None:
+    """It would be seen at the end, if the call were not made in slices."""
+    child = run_python("-c", INTERRUPTED, str(slices))
+    assert child.stdout == f"interrupted {when} the end\n", child.stderr
+
+
+def test_no_block_takes_long() -> None:
+    """A slice is a number of blocks, so that none may take longer than it by itself."""
+    for layout in ("NCW", "NWC"):
+        for dtype in ("float32", "complex128"):
+            x_shape, w_shape = ((1, 2048, 960), (2048, 2048, 15))
+            if layout == "NWC":
+                x_shape, w_shape = ((1, 960, 2048), (15, 2048, 2048))
+            x, w = np.broadcast_to(np.zeros((), dtype), x_shape), np.broadcast_to(np.zeros((), dtype), w_shape)
+            problem = explain(x, w, data_format=layout, padding="same").problem
+            chosen = plan.plan_for(problem, "auto")
+            blocks = chosen.geometry[0].time_blocks * chosen.geometry[0].row_blocks
+            assert chosen.seconds / blocks < 3 * tuning.BLOCK_SECONDS
