@@ -45,7 +45,7 @@ class RunPython(Protocol):
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python() -> RunPython:
     """Run the interpreter with these arguments in a process of its own, which imports what this one would."""
 

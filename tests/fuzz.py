@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from problems import DTYPES, MEMORY, bound, error_in_units, random_problem, result_dtype
+from problems import DTYPES, MEMORY, assert_within_units_of_the_row, bound, error_in_units, random_problem, result_dtype
 
 import fastconv1d
 from fastconv1d.plan import ALGORITHMS
@@ -89,9 +89,13 @@ def _check(problem: dict[str, Any], rng: np.random.Generator, conv1d: Callable[.
         results[f"out, {memory}"] = np.array(out)
     assert before == {name: array.tobytes() for name, array in arrays.items()}, "an input was written to"
 
+    units = {a.name: a.units for a in ALGORITHMS}
     for how, result in results.items():
         report.count("solved by" if "out" not in how else "out", how)
-        _compare(result, problem, 1, how, report)
+        if units.get(how) is None:
+            _compare(result, problem, 1, how, report)
+        else:
+            assert_within_units_of_the_row(result, **problem, units=units[how])
     if torch is not None:
         report.count("compared with", "torch")
         _compare(y, problem | {"sums": _by_torch(explanation.problem, **arrays)}, 2, "torch", report)

@@ -192,6 +192,35 @@ def assert_within_bound(
     assert error <= allowed, f"off by {error:.2f} units, {allowed:.2f} are allowed"
 
 
+def assert_within_units_of_the_row(
+    y: Array, x: Array, w: Array, bias: Array | None = None, *, units: float, **options: Any
+) -> None:
+    """At most so many units of what sum|x||w| could be in each row: for algorithms that transform blocks."""
+    magnitude = row_magnitude(x, w, bias, **options)
+    allowed = (units + 2 * (bias is not None)) * (STEEPEST if options.get("activation") else 1)
+    error = error_in_units(y, x, w, bias, magnitude=magnitude, **options)
+    assert error <= allowed, f"off by {error:.2f} units of the row, {allowed:.2f} are allowed"
+
+
+def row_magnitude(
+    x: Array, w: Array, bias: Array | None = None, *, data_format: str = "NCW", groups: int = 1, **options: Any
+) -> Array:
+    """Return the sum over channels of max|x| times sum|w|, and |bias|: no window of the row has a larger sum|x||w|."""
+    wide = np.float64
+    rows, taps = abs(x.astype(wide)), abs(w.astype(wide))
+    if w.ndim == 1:
+        return rows.max(-1, initial=0, keepdims=True) * taps.sum() + (0 if bias is None else abs(bias.astype(wide)))
+    channels_last = data_format in ("NWC", "channels_last")
+    if channels_last:
+        rows, taps = rows.swapaxes(-1, -2), taps.transpose(2, 1, 0)
+    peaks = np.nan_to_num(rows, posinf=0).max(-1, initial=0)
+    peaks = peaks.reshape(*peaks.shape[:-1], groups, taps.shape[1])
+    sums = taps.sum(-1).reshape(groups, -1, taps.shape[1])
+    scale = np.einsum("...gc,grc->...gr", peaks, sums).reshape(*peaks.shape[:-2], len(taps))
+    scale = scale + (0 if bias is None else abs(bias.astype(wide)))
+    return scale[..., None, :] if channels_last else scale[..., None]
+
+
 def bound(
     x: Array,
     w: Array,
@@ -222,11 +251,12 @@ def error_in_units(
     *,
     activation: str | None = None,
     sums: Array | None = None,
+    magnitude: Array | None = None,
     **options: Any,
 ) -> float:
     """Return the largest |y - y64| in units of u * sum|x||w|, u = eps/2; infinity where y may not differ at all.
 
-    sums are the exact ones, by default the oracle's.
+    sums are the exact ones, by default the oracle's; magnitude replaces sum|x||w|.
 
     That is for integers, and where the oracle has NaN or infinity. Not counted as errors of the sum are the one
     rounding to float16, and eight roundings of 1 + |sum| for the arithmetic of an activation.
@@ -235,7 +265,7 @@ def error_in_units(
     sums = conv1d_reference(x, w, bias, **options) if sums is None else sums
     if dtype.kind in "iu":
         sums = sums.astype(dtype)  # wrapped, before any activation
-    magnitude = conv1d_magnitude(x, w, bias, **options)
+    magnitude = conv1d_magnitude(x, w, bias, **options) if magnitude is None else magnitude
     with np.errstate(all="ignore"):
         expected = sums if activation is None else ACTIVATIONS[activation](sums)
         np.testing.assert_equal((y.shape, y.dtype), (expected.shape, dtype))

@@ -20,26 +20,41 @@ ORDER = (
     "reference",
     "tuning",
     "machine",
+    "toom_cook",
     "simd",
     "cache",
     "keeping",
     "compile",
+    "cost",
     "threads",
     "decoding",
     "epilogue",
     "geometry",
     "packing",
     "sweep",
+    "transform",
     "blocks",
     "algorithms.direct",
     "algorithms.depthwise",
+    "algorithms.winograd",
+    "algorithms.fft",
     "algorithms.scalar",
     "algorithms",
     "plan",
     "memory",
-    "memory",
+    "call",
     "functional",
+    "layer",
     "",  # the package itself
+    "bench",
+    "bench.problems",
+    "bench.measure",
+    "bench.peers",
+    "bench.results",
+    "bench.figures",
+    "bench.readme",
+    "bench.command",
+    "bench.__main__",
     "__main__",
 )
 
@@ -48,6 +63,9 @@ OUTSIDE = {
     "problem": {"numpy"},
     "reference": {"numpy"},
     "simd": {"numpy", "numba", "llvmlite"},
+    "bench.peers": {"numpy", "scipy", "torch", "onnx", "onnxruntime", "jax", "tensorflow"},
+    "bench.figures": {"matplotlib"},
+    "bench.command": {"tqdm"},
 }
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "jit_module"}
 
@@ -103,7 +121,11 @@ def violations(source: str, module: str) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba"):
             names = {name.name for name in node.names}
         else:
-            names = {node.attr} if isinstance(node, ast.Attribute) and ast.unparse(node.value) != "np" else set()
+            names = (
+                {node.attr}
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("np", "jax")
+                else set()
+            )
         if module != "compile":
             found += [f"{module} compiles by {name}" for name in sorted(names & COMPILERS)]
         if isinstance(node, ast.keyword) and node.arg == "fastmath":

@@ -2,7 +2,8 @@
 
 from .cache import CacheInfo, cache_info, clear_cache
 from .functional import conv1d, explain
+from .layer import Conv1d
 from .plan import Explanation
 
-__all__ = ["CacheInfo", "Explanation", "__version__", "cache_info", "clear_cache", "conv1d", "explain"]
+__all__ = ["CacheInfo", "Conv1d", "Explanation", "__version__", "cache_info", "clear_cache", "conv1d", "explain"]
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m fastconv1d info``: what a bug report should say about the machine."""
+"""``python -m fastconv1d``: info, what a bug report should say about the machine, and bench, how fast it is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numba.core.codegen import ll  # the LLVM that Numba compiles with
 
 from . import __version__, explain, machine, simd
+from .bench import command
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 DTYPES = ("float16", "float32", "float64", "complex64", "int64")
@@ -61,18 +62,26 @@ def print_info() -> None:
     print("\n".join(f"{name:14}{text}" for name, text in info()))
 
 
-#: What comes after ``python -m fastconv1d``, and its line of help.
-COMMANDS: dict[str, tuple[Callable[[], None], str]] = {
-    "info": (print_info, "versions, CPU, threads and algorithms, for bug reports"),
+def no_arguments(parser: argparse.ArgumentParser) -> None:
+    """A command that takes none."""
+
+
+#: What comes after ``python -m fastconv1d``, its arguments, and its line of help.
+COMMANDS: dict[str, tuple[Callable[..., None], Callable[[argparse.ArgumentParser], None], str]] = {
+    "info": (print_info, no_arguments, "versions, CPU, threads and algorithms, for bug reports"),
+    "bench": (command.bench, command.add_arguments, "the time of named problems, beside other libraries"),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fastconv1d", description="1-D convolution for NumPy arrays.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (function, text) in COMMANDS.items():
-        commands.add_parser(name, help=text, description=text).set_defaults(function=function)
-    parser.parse_args().function()
+    for name, (function, add_arguments, text) in COMMANDS.items():
+        command_parser = commands.add_parser(name, help=text, description=text)
+        command_parser.set_defaults(function=function)
+        add_arguments(command_parser)
+    options = vars(parser.parse_args())
+    options.pop("function")(**options)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import machine
-from .compile import driver, kernel, prange
+from .compile import driver, kernel
 from .epilogue import finish
 from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
@@ -70,8 +70,8 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             )  # fmt: skip
 
 
-@kernel
-def work(x, w, bias, y, g, part, parts):
+@driver
+def run_blocks(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
     packed = np.empty(
         g.packed + LINE_BYTES // y.itemsize, y.dtype
@@ -93,9 +93,3 @@ def work(x, w, bias, y, g, part, parts):
             for group in range(g0, g1):
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
     packed[0] = 0  # keeps it until here: `aligned` is only lent
-
-
-@driver
-def run_blocks(x, w, bias, y, geometry, first, last, parts):
-    for part in prange(first, last):
-        work(x, w, bias, y, geometry[0], part, parts)

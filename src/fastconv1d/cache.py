@@ -252,10 +252,14 @@ def cache_info() -> CacheInfo:
     Examples
     --------
     >>> import fastconv1d
-    >>> fastconv1d.conv1d([0, 3, 4, 5], [1, 2])
-    array([ 6, 11, 14])
+    >>> fastconv1d.cache_info()  # doctest: +SKIP
+    directory /home/me/.cache/fastconv1d
+    files     9
+    bytes     1,338,215
+    hits      2 kernels loaded by this process
+    misses    0 kernels compiled by this process
     >>> info = fastconv1d.cache_info()
-    >>> info.hits + info.misses > 0
+    >>> info.directory is None or info.directory.is_dir()
     True
     """
     stamp, reason = place()

@@ -1,18 +1,20 @@
 """The only file that calls njit: one set of flags, a serial and a parallel twin of every driver, kept on disk.
 
-`kernel` marks a function that other kernels call.  `driver` marks one that Python calls: its outermost loop is a
-``prange`` over the parts of the work, and it is compiled, when first needed, for one canonical signature a dtype, so
-that neither the layout of an array nor its being read-only ever compiles it again.  `standalone` marks one that kernels
-call by address.
+`kernel` marks a function that other kernels call.  `standalone` marks one that they call by its address.  `driver`
+marks what computes one part of a convolution, and makes what Python calls: a loop over the parts, serial or parallel.
+It is compiled, when first needed, for one canonical signature a dtype, so that neither the layout of an array nor its
+being read-only ever compiles it again.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -20,17 +22,27 @@ import numpy as np
 from numba import prange, types
 
 from . import cache, keeping
+from .simd import call_work
 
-__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "prange", "standalone"]
+__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "standalone"]
 
 #: Never ``fastmath``: NaN and infinity survive, and sums keep their order.  Division by zero follows NumPy.
 FLAGS = {"nogil": True, "error_model": "numpy"}
+
+#: A kernel is called by kernels only, and what Python would need to call it took a fifth of the time to compile.
+UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 #: Compiling for longer than this is worth a line in the log.
 LOGGED_SECONDS = 1.0
 
 _log = logging.getLogger("fastconv1d")
 _lock = threading.Lock()
+
+#: The compiled loops over the parts, which drivers share.
+_loops: dict[tuple[Any, bool], Any] = {}
+
+#: Seconds of compiling that the log has not told of.
+_seconds = 0.0
 
 
 def _after_fork_in_child() -> None:
@@ -48,23 +60,22 @@ def jit_disabled() -> bool:
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` for whatever kernel calls it."""
-    return numba.njit(**FLAGS)(function)  # type: ignore[no-any-return]
+    """Compile `function` for whatever kernel calls it; to call it from Python crashes."""
+    return numba.njit(**FLAGS, **UNWRAPPED)(function)  # type: ignore[no-any-return]
 
 
-def _machine_code(function: Callable[..., Any], signature: Any, dtype: np.dtype, **options: Any) -> Any:
+def _machine_code(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
     """A dispatcher with the machine code for this signature only, from disk if a process before left it there."""
+    global _seconds
     flags = FLAGS | options
     code, name = numba.njit(**flags)(function), function.__name__
     key = keeping.key(function, signature, flags)
     if not (key and keeping.load(code, name, key)):
         start = time.perf_counter()
         code.compile(signature)
-        seconds = time.perf_counter() - start
-        kept = key is not None and keeping.save(code, name, key)
-        if seconds > LOGGED_SECONDS:
-            where = f"kept in {cache.place()[0]} for the next process" if kept else "not kept for the next process"
-            _log.info("compiled %s for %s in %.1f s, %s", name, dtype, seconds, where)
+        if key:
+            keeping.save(code, name, key)
+        _seconds += time.perf_counter() - start
     code.disable_compile()
     return code
 
@@ -76,8 +87,8 @@ class Standalone:
     took 9 s to compile, without it 4 s.  The address is an argument, so that a kernel does not depend on it.
     """
 
-    def __init__(self, function: Callable[..., None], pointers: int, integers: int):
-        self.function, self.pointers, self.integers = function, pointers, integers
+    def __init__(self, function: Callable[..., None], pointers: int, integers: int, tables: int):
+        self.function, self.pointers, self.integers, self.tables = function, pointers, integers, tables
         self._compiled: dict[np.dtype, Any] = {}
 
     def address(self, dtype: np.dtype) -> int:
@@ -86,15 +97,23 @@ class Standalone:
             if dtype not in self._compiled:
                 pointer = types.CPointer(numba.from_dtype(dtype))
                 table = types.CPointer(types.int64)
-                signature = types.void(*[pointer] * self.pointers, table, *[types.intp] * self.integers)
-                self._compiled[dtype] = _machine_code(self.function, signature, dtype, no_cpython_wrapper=True)
+                arguments = *[pointer] * self.pointers, *[table] * self.tables, *[types.intp] * self.integers
+                self._compiled[dtype] = _machine_code(self.function, types.void(*arguments), no_cpython_wrapper=True)
             (result,) = self._compiled[dtype].overloads.values()
             return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
 
+    def run(self, *arguments: Any) -> None:
+        """Call it from Python, with arrays for the pointers."""
+        pointers = [ctypes.c_void_p] * (self.pointers + self.tables)
+        function = ctypes.CFUNCTYPE(None, *pointers, *[ctypes.c_int64] * self.integers)(
+            self.address(arguments[0].dtype)
+        )
+        function(*(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments))
 
-def standalone(pointers: int, integers: int) -> Callable[[Callable[..., None]], Standalone]:
-    """Compile a function of `pointers` to the dtype, one pointer to a table of int64 and `integers`, by itself."""
-    return lambda function: Standalone(function, pointers, integers)
+
+def standalone(pointers: int, integers: int, tables: int = 1) -> Callable[[Callable[..., None]], Standalone]:
+    """Compile a function of `pointers` to the dtype, `tables`, pointers to int64, and `integers`, by itself."""
+    return lambda function: Standalone(function, pointers, integers, tables)
 
 
 def array_type(dtype: np.dtype, ndim: int, layout: str, *, written: bool = False) -> types.Array:
@@ -103,39 +122,63 @@ def array_type(dtype: np.dtype, ndim: int, layout: str, *, written: bool = False
     return types.Array(numba.from_dtype(dtype), ndim, layout, readonly=not written, aligned=not any_alignment)
 
 
-class Driver:
-    """A function ``(x, w, bias, y, geometry, first, last, parts)`` and its compiled twins, a pair for each two dtypes.
+def run(work, x, w, bias, y, geometry, first, last, parts):  # type: ignore[no-untyped-def]
+    """The outermost loop of every driver, compiled by itself: Numba makes five copies of what a prange calls."""
+    for part in prange(first, last):
+        call_work(work, x, w, bias, y, geometry[0], part, parts)
 
-    It computes the parts `first` to `last` of the `parts` that the work is cut into: all of it, in one, is (0, 1, 1).
-    """
+
+class Driver:
+    """What computes one part of a convolution, ``(x, w, bias, y, g, part, parts)``, compiled for pairs of dtypes."""
 
     def __init__(self, function: Callable[..., None]):
         self.function = function
         self.__doc__ = function.__doc__
-        self._compiled: dict[tuple[np.dtype, np.dtype, np.dtype, bool], Callable[..., None]] = {}
+        self._compiled: dict[tuple[Any, ...], Any] = {}
 
     def twin(self, x: np.dtype, y: np.dtype, geometry: np.dtype, *, parallel: bool) -> Callable[..., None]:
-        """The machine code for an x and a y of these dtypes; w and bias have that of y."""
-        key = (x, y, geometry, parallel)
-        with _lock:
-            if key not in self._compiled:
-                self._compiled[key] = self._compile(*key)
-            return self._compiled[key]
+        """A function ``(x, w, bias, y, geometry, first, last, parts)`` for an x and a y of these dtypes.
 
-    def _compile(self, x: np.dtype, y: np.dtype, geometry: np.dtype, parallel: bool) -> Callable[..., None]:
+        It computes the parts `first` to `last` of the `parts` that the work is cut into: all of it, in one, is
+        (0, 1, 1).  w and bias have the dtype of y.
+        """
         if jit_disabled():
-            return np.errstate(all="ignore")(self.function)  # compiled code does not warn either
-        signature = (
+            return self._run_plain
+        arrays = (
             array_type(x, 3, "A"),
             array_type(y, 1, "C"),
             array_type(y, 1, "C"),
             array_type(y, 3, "A", written=True),
-            array_type(geometry, 1, "C"),
-            *[types.intp] * 3,
         )
-        return _machine_code(self.function, signature, y, parallel=parallel)  # type: ignore[no-any-return]
+        signature = (*arrays, numba.from_dtype(geometry), types.intp, types.intp)
+        loop_signature = (types.int64, *arrays, array_type(geometry, 1, "C"), *[types.intp] * 3)
+        with _lock:
+            if signature not in self._compiled:
+                self._compiled[signature] = _machine_code(self.function, signature, **UNWRAPPED)
+            if (loop_signature, parallel) not in _loops:
+                _loops[loop_signature, parallel] = _machine_code(run, loop_signature, parallel=parallel)
+            self._log_seconds(y)
+            (result,) = self._compiled[signature].overloads.values()
+            work = int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+            (loop,) = _loops[loop_signature, parallel].overloads.values()
+            # The arguments are of these types, and to have the dispatcher find out takes 0.3 us.
+            return partial(loop.entry_point, work)
+
+    def _log_seconds(self, dtype: np.dtype) -> None:
+        """Say what the call spent on compiling: this is what it compiles last."""
+        global _seconds
+        if _seconds > LOGGED_SECONDS:
+            directory, reason = cache.place()
+            kept = f"kept in {directory} for the next process" if directory else f"not kept: {reason}"
+            _log.info("compiled %s for %s in %.1f s, %s", self.function.__name__, dtype, _seconds, kept)
+        _seconds = 0.0
+
+    def _run_plain(self, x, w, bias, y, geometry, first, last, parts):  # type: ignore[no-untyped-def]
+        with np.errstate(all="ignore"):  # compiled code does not warn either
+            for part in range(first, last):
+                self.function(x, w, bias, y, geometry[0], part, parts)
 
 
 def driver(function: Callable[..., None]) -> Driver:
-    """Make the twins of `function`, whose outermost loop is ``for part in prange(first, last)``."""
+    """Make the twins of `function`."""
     return Driver(function)

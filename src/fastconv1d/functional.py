@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from types import FunctionType
 from typing import Any, SupportsIndex
 
 import numpy as np
 
-from .memory import empty
-from .plan import Explanation, Plan, explain_plan, plan_for
-from .problem import as_array, check_out, describe
+from .call import Call
+from .plan import Explanation, check_name, explain_plan, plan_for
+from .problem import as_array, describe
 
 __all__ = ["conv1d", "explain"]
 
@@ -100,24 +99,10 @@ def conv1d(
     """
     x, w = as_array(x, "x"), as_array(w, "w")
     bias = bias if bias is None else as_array(bias, "bias")
-    plan = _plan(x, w, bias, stride, padding, dilation, groups, padding_mode, data_format, activation, algorithm)
-    shape = (*x.shape[:-1], plan.L_out) if w.ndim == 1 else plan.out_shape if x.ndim == 3 else plan.out_shape[1:]
-    if out is not None:
-        check_out(out, shape, plan.dtype)
-    if out is None or callable(activation) or not _can_be_filled(out, plan, x, w, bias):
-        y = empty(shape, plan.compute_dtype)
-    else:
-        y = out
-    _fill(y, plan, x, w, bias)
-    if plan.compute_dtype is not plan.dtype:
-        with np.errstate(over="ignore"):  # a float16 that overflows is an infinity, as in the sum itself
-            y = y.astype(plan.dtype)
-    if callable(activation):
-        y = activation(y)
-    if out is None or y is out:
-        return y
-    np.copyto(out, y)
-    return out
+    call = find_call(
+        x, w, bias, stride, padding, dilation, groups, padding_mode, data_format, activation, algorithm, False
+    )
+    return call.run(x, call.prepare(w, bias), activation, out, (x, w, bias))
 
 
 def explain(
@@ -163,20 +148,22 @@ def explain(
     >>> explanation.flops
     9240576
     """
-    x, w = _array_or_shape(x, "x"), _array_or_shape(w, "w")
-    bias = bias if bias is None else _array_or_shape(bias, "bias")
-    plan = _plan(x, w, bias, stride, padding, dilation, groups, padding_mode, data_format, activation, algorithm)
-    return explain_plan(plan)
+    x, w = array_or_shape(x, "x"), array_or_shape(w, "w")
+    bias = bias if bias is None else array_or_shape(bias, "bias")
+    call = find_call(
+        x, w, bias, stride, padding, dilation, groups, padding_mode, data_format, activation, algorithm, False
+    )
+    return explain_plan(call.plan)
 
 
-def _array_or_shape(value: Any, name: str) -> np.ndarray:
+def array_or_shape(value: Any, name: str) -> np.ndarray:
     """An array as it is; for a shape, an array of zeros that takes no memory."""
     if type(value) is tuple and all(type(size) is int for size in value):
         return np.broadcast_to(np.float32(0), value)
     return as_array(value, name)
 
 
-def _plan(
+def find_call(
     x: np.ndarray,
     w: np.ndarray,
     bias: np.ndarray | None,
@@ -188,71 +175,34 @@ def _plan(
     data_format: Any,
     activation: Any,
     algorithm: Any,
-) -> Plan:
-    """The plan for these arguments, looked up by them where that is safe."""
-    name = _any_callable if callable(activation) else activation
+    prepared: bool,
+) -> Call:
+    """The call for these arguments, looked up by them where that is safe."""
     arguments = (
         x.shape, x.dtype, w.shape, w.dtype, *((None, None) if bias is None else (bias.shape, bias.dtype)),
-        stride, padding, dilation, groups, padding_mode, data_format, name, algorithm,
+        stride, padding, dilation, groups, padding_mode, data_format,
+        _any_callable if callable(activation) else activation, algorithm, prepared,
+        type(padding) is tuple and (*map(type, padding),),
     )  # fmt: skip
-    # Only what equals nothing of another type, as True and 1.0 equal 1, and what can be a key, is looked up.
-    pads = padding if type(padding) is tuple else (padding,)
-    scalars = (*pads, stride, dilation, groups, padding_mode, data_format, name, algorithm)
-    if all(map(_PLAIN.__contains__, map(type, scalars))):
-        return _looked_up_plan(*arguments)
-    return _new_plan(*arguments)
-
-
-_PLAIN = frozenset((int, str, type(None), FunctionType))
+    try:
+        return _looked_up_call(*arguments)
+    except TypeError:  # of an argument that can't be a key, or of one that is wrong
+        return _new_call(*arguments)
 
 
 def _any_callable(y: np.ndarray) -> None:
     """Stands for every function of the array: a plan does not depend on which it is."""
 
 
-def _new_plan(*arguments: Any) -> Plan:
-    *positional, padding_mode, data_format, activation, algorithm = arguments
-    if not isinstance(algorithm, str):
-        raise TypeError(f"algorithm must be 'auto' or the name of one, got {algorithm!r}")
-    problem = describe(*positional, padding_mode=padding_mode, data_format=data_format, activation=activation)
-    return plan_for(problem, algorithm)
+def _new_call(x_shape: Any, x_dtype: Any, w_shape: Any, *arguments: Any) -> Call:
+    *positional, padding_mode, data_format, activation, algorithm, prepared, _ = arguments
+    check_name(algorithm)
+    problem = describe(
+        x_shape, x_dtype, w_shape, *positional,
+        padding_mode=padding_mode, data_format=data_format, activation=activation,
+    )  # fmt: skip
+    return Call(plan_for(problem, algorithm, prepared), x_shape, len(w_shape))
 
 
-@lru_cache(maxsize=4096)
-def _looked_up_plan(*arguments: Any) -> Plan:
-    return _new_plan(*arguments)
-
-
-def _can_be_filled(out: np.ndarray, plan: Plan, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> bool:
-    """Whether the kernels may write into `out`: no input would change, and the lanes stand side by side."""
-    size = out.itemsize
-    return (
-        out.dtype == plan.compute_dtype
-        and out.flags.aligned
-        and out.strides[-1] == size
-        and (out.shape[-1] > 1 or out.flags.c_contiguous)
-        and not any(stride % size for stride in out.strides)
-        and not any(np.may_share_memory(out, value) for value in (x, w, bias) if value is not None)
-    )
-
-
-def _fill(y: np.ndarray, plan: Plan, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> None:
-    """Compute the result into `y`, by views of x, w and y that have a batch, and the channels before the times."""
-    if w.ndim == 1:
-        w = w[None, None]
-        if x.ndim <= 2:
-            plan.run(_as_rows(x), w, bias, _as_rows(y))
-        else:  # the leading axes may have no common stride, and a copy of all of x is not to be made
-            for index in np.ndindex(x.shape[:-2]):
-                plan.run(_as_rows(x[index]), w, bias, _as_rows(y[index]))
-        return
-    if x.ndim == 2:
-        x, y = x[None], y[None]
-    if plan.channels_last:
-        x, w, y = x.transpose(0, 2, 1), w.transpose(2, 1, 0), y.transpose(0, 2, 1)
-    plan.run(x, w, bias, y)
-
-
-def _as_rows(a: np.ndarray) -> np.ndarray:
-    """(L,) or (N, L) as (N, 1, L)."""
-    return a[None, None] if a.ndim == 1 else a[:, None]
+#: By the types too: True and 1.0 equal 1, but are refused.  Those inside of a tuple come as an argument of their own.
+_looked_up_call = lru_cache(maxsize=4096, typed=True)(_new_call)

@@ -20,12 +20,19 @@ TIMES, CHANNELS, PAIRED_CHANNELS = range(3)
 FIELDS = (
     "groups C R copies L_out steps K "  # the problem: C and R are the input and output channels of a group
     "stride dilation pad_left mode activation "
-    "lanes_along slots shift row packed "  # the packed block: packing.py
+    "lanes_along slots shift row packed scratch "  # the packed block: packing.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks "
     "block_rows tile_rows tile_columns lanes sweep"  # how a block is swept: sweep.py
 ).split()
-GEOMETRY = np.dtype((np.record, [(name, np.int64) for name in FIELDS]))
+
+
+def record_of(values: dict[str, int]) -> np.ndarray:
+    """An array of one record of integers, which kernels read by the name."""
+    dtype = np.dtype((np.record, [(name, np.int64) for name in values]))
+    record = np.array([tuple(values.values())], dtype)
+    record.flags.writeable = False
+    return record
 
 
 def round_up(value: int, unit: int) -> int:
@@ -38,6 +45,15 @@ def slots_for(problem: Conv1dProblem, block: int) -> int:
     slots = problem.stride // math.gcd(problem.stride, problem.dilation)
     shared = slots < problem.K and slots * problem.dilation // problem.stride < block
     return slots if shared else problem.K
+
+
+def packing_counts(problem: Conv1dProblem, blocks: int, *, thinned: bool) -> dict[str, float]:
+    """What packing does, see cost.py; `thinned`: a stride leaves out numbers between neighbours in memory."""
+    p = problem
+    slots = slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
+    reach = (p.K - 1) // slots * slots * p.dilation // p.stride
+    counts: dict[str, float] = {"row": p.C_in * slots * blocks, "sample": p.C_in * slots * (p.L_out + blocks * reach)}
+    return counts | ({"thinned": counts["sample"]} if thinned and p.stride > 1 else {})
 
 
 def geometry(
@@ -78,6 +94,7 @@ def geometry(
     block_groups = 1
     if p.C_in_g * p.K <= block_steps:
         block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
+    packed = block_groups * per_group + lanes
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
         "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
@@ -85,13 +102,10 @@ def geometry(
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": ACTIVATION_CODES.get(p.activation or "", 0),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
-        "packed": block_groups * per_group + lanes, "group_blocks": -(-groups // block_groups),
+        "packed": packed, "scratch": packed * p.compute_dtype.itemsize + 16 * block_steps,
+        "group_blocks": -(-groups // block_groups),
         "block_steps": block_steps, "block_times": block_times, "time_blocks": -(-p.L_out // block_times),
         "row_unit": row_unit, "row_units": -(-C_out_g // row_unit), "row_blocks": row_blocks,
         "block_rows": block_rows, "tile_rows": tile_rows, "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep,
     }  # fmt: skip
-    record = np.zeros(1, GEOMETRY)
-    for name in FIELDS:
-        record[name] = values[name]
-    record.flags.writeable = False
-    return record
+    return record_of({name: values[name] for name in FIELDS})

@@ -37,7 +37,8 @@ ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (
 
 def flat(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`w` as one aligned row of `dtype`, without a copy where it is one already."""
-    if w.dtype == dtype and w.flags.c_contiguous and w.flags.aligned:
+    flags = w.flags
+    if w.dtype == dtype and flags.c_contiguous and flags.aligned:
         return w.reshape(-1)
     return np.require(w, dtype, ["C", "A"]).reshape(-1)
 

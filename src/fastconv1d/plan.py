@@ -11,13 +11,17 @@ import numpy as np
 
 from . import tuning
 from .algorithms import ALGORITHMS, Algorithm
+from .cost import seconds, units
 from .decoding import readable
-from .geometry import GEOMETRY
 from .packing import flat
 from .problem import Conv1dProblem
 from .threads import threads_for, workers_for
 
-__all__ = ["ALGORITHMS", "Explanation", "Plan", "explain_plan", "plan_for"]
+__all__ = ["ALGORITHMS", "Explanation", "Plan", "Prepared", "check_name", "explain_plan", "plan_for"]
+
+
+#: Weights and bias as the driver of a plan reads them.
+Prepared = tuple[np.ndarray, np.ndarray]
 
 
 class Plan:
@@ -26,35 +30,40 @@ class Plan:
     def __init__(self, problem: Conv1dProblem, algorithm: Algorithm):
         self.problem, self.algorithm = problem, algorithm
         self.geometry = algorithm.geometry(problem)
-        self.seconds = seconds_of(problem, algorithm)
-        self.scratch_bytes = scratch_bytes(problem, self.geometry)
+        running, _ = units(algorithm.name, algorithm.counts, problem)
+        self.seconds = seconds(problem.N * running)
+        self.scratch_bytes = int(self.geometry["scratch"][0])  # of each thread, beside the arrays
         # What every call asks for: properties of the problem cost as much as a small convolution.
         self.dtype, self.compute_dtype = problem.dtype, problem.compute_dtype
-        self.out_shape, self.L_out, self.channels_last = problem.out_shape, problem.L_out, problem.channels_last
         self.no_bias = np.empty(0, self.compute_dtype)
         self.x_dtype = readable(np.empty(0, problem.x_dtype)).dtype
+        self.x_is_readable = self.x_dtype == problem.x_dtype
 
     @cached_property
     def serial(self) -> Callable[..., None]:
         """The driver's machine code for one thread."""
-        return self.algorithm.driver.twin(self.x_dtype, self.compute_dtype, GEOMETRY, parallel=False)
+        return self.algorithm.driver.twin(self.x_dtype, self.compute_dtype, self.geometry.dtype, parallel=False)
 
     @cached_property
     def parallel(self) -> Callable[..., None]:
         """The driver's machine code for several threads."""
-        return self.algorithm.driver.twin(self.x_dtype, self.compute_dtype, GEOMETRY, parallel=True)
+        return self.algorithm.driver.twin(self.x_dtype, self.compute_dtype, self.geometry.dtype, parallel=True)
 
-    def run(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
-        """Compute y (N, C_out, L_out) from x (N, C_in, L), w (C_out, C_in/groups, K) and bias, of any strides."""
-        prepared = self.algorithm.prepare(self.problem, self.geometry, w)
-        bias = self.no_bias if bias is None else flat(bias, self.compute_dtype)
-        x = readable(x)
+    def prepare(self, w: np.ndarray, bias: np.ndarray | None) -> Prepared:
+        """Bring w (C_out, C_in/groups, K) and bias, of any strides, into the form that the driver reads."""
+        weights = self.algorithm.prepare(self.problem, self.geometry, w)
+        return weights, self.no_bias if bias is None else flat(bias, self.compute_dtype)
+
+    def run(self, x: np.ndarray, prepared: Prepared, y: np.ndarray) -> None:
+        """Compute y (N, C_out, L_out) from x (N, C_in, L), of any strides."""
+        if not self.x_is_readable:
+            x = readable(x)
         try:
             if self.seconds < tuning.PARALLEL_SECONDS:
-                self.serial(x, prepared, bias, y, self.geometry, 0, 1, 1)
+                self.serial(x, *prepared, y, self.geometry, 0, 1, 1)
                 return
             with workers_for(self.seconds) as workers:
-                self._run_large(workers, x, prepared, bias, y)
+                self._run_large(workers, x, *prepared, y)
         except MemoryError as error:
             raise MemoryError(f"no memory for {self.scratch_bytes:,} bytes a thread beside the result") from error
 
@@ -80,33 +89,37 @@ def refusals(problem: Conv1dProblem) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def plan_for(problem: Conv1dProblem, algorithm: str) -> Plan:
-    """The plan of `problem` by the named algorithm, or by the first that accepts it for "auto"."""
+def plan_for(problem: Conv1dProblem, algorithm: str, prepared: bool) -> Plan:
+    """The plan of `problem` by the named algorithm; for "auto" by the cheapest, `prepared` or not, that accepts it."""
     refused = refusals(problem)
     accepting = [candidate for candidate in ALGORITHMS if candidate.name not in refused]
     if algorithm == "auto":
-        chosen = accepting[0]
-    elif algorithm in refused:
+        return Plan(problem, cheapest(problem, accepting, prepared))
+    if algorithm in refused:
         ways = ", ".join(candidate.name for candidate in accepting)
         raise ValueError(f"algorithm={algorithm!r} can't do this: {refused[algorithm]}. Use 'auto' or one of: {ways}")
-    else:
-        by_name = {candidate.name: candidate for candidate in accepting}
-        if algorithm not in by_name:
-            names = ", ".join(candidate.name for candidate in ALGORITHMS)
-            raise ValueError(f"algorithm must be 'auto' or one of {names}, got {algorithm!r}")
-        chosen = by_name[algorithm]
-    return Plan(problem, chosen)
+    return Plan(problem, next(candidate for candidate in accepting if candidate.name == algorithm))
 
 
-def seconds_of(problem: Conv1dProblem, algorithm: Algorithm) -> float:
-    """About how long one core takes."""
-    flops = tuning.SCALAR_FLOPS if algorithm.name == "scalar" else tuning.CORE_FLOPS
-    return problem.flops * problem.compute_dtype.itemsize / 4 / flops + bytes_moved(problem) / tuning.CORE_BYTES
+def check_name(algorithm: object) -> str:
+    """Return `algorithm`, which is "auto" or the name of one; else raise TypeError or ValueError."""
+    names = [candidate.name for candidate in ALGORITHMS]
+    if isinstance(algorithm, str) and algorithm in ("auto", *names):
+        return algorithm
+    kind = ValueError if isinstance(algorithm, str) else TypeError
+    raise kind(f"algorithm must be 'auto' or one of {', '.join(names)}, got {algorithm!r}")
 
 
-def scratch_bytes(problem: Conv1dProblem, geometry: np.ndarray) -> int:
-    """Bytes that each thread needs beside the arrays: a packed block, and the table of its steps."""
-    return int(geometry[0].packed) * problem.compute_dtype.itemsize + 16 * int(geometry[0].block_steps)
+def cheapest(problem: Conv1dProblem, accepting: list[Algorithm], prepared: bool) -> Algorithm:
+    """The first of those that sum directly, or one that transforms blocks, if that is cheaper and exact enough."""
+    plain, *others = accepting
+    candidates = [plain, *(other for other in others if other.units is not None and other.units <= tuning.MOST_UNITS)]
+
+    def cost(algorithm: Algorithm) -> float:
+        running, preparing = units(algorithm.name, algorithm.counts, problem)
+        return running if prepared else running + preparing
+
+    return candidates[0] if len(candidates) == 1 else min(candidates, key=cost)
 
 
 def bytes_moved(problem: Conv1dProblem) -> int:

@@ -155,8 +155,11 @@ def as_array(value: object, name: str) -> NDArray[Any]:
     ValueError
         For nested lists of unequal lengths.
     """
+    if type(value) is np.ndarray:
+        _check_dtype(value.dtype, name)
+        return value
     # Only a subclass can be masked, and only it pays for the import of np.ma.
-    if isinstance(value, np.ndarray) and type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+    if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(0) or {name}.data")
     try:
         array = np.asarray(value)
@@ -276,6 +279,28 @@ def describe(
     )  # fmt: skip
     _check_length(problem)
     return problem
+
+
+def describe_weights(
+    w_shape: Shape,
+    w_dtype: np.dtype[Any],
+    bias_shape: Shape | None,
+    bias_dtype: np.dtype[Any] | None,
+    *options: Any,
+    data_format: str = "NCW",
+    **names: Any,
+) -> None:
+    """Raise what describe would, whatever x is: for an x that goes with w and is as long as need be."""
+    stride, padding, dilation, groups = options
+    (span,), (count,) = _counts("dilation", dilation), _counts("groups", groups)
+    channels_last = DATA_FORMATS[_choice("data_format", data_format, DATA_FORMATS)]
+    C_in = w_shape[1] * count if len(w_shape) == 3 else 1
+    L_in = span * max(w_shape, default=1) + 1
+    x_shape = (L_in,) if len(w_shape) == 1 else (L_in, C_in) if channels_last else (C_in, L_in)
+    describe(
+        x_shape, w_dtype, w_shape, w_dtype, bias_shape, bias_dtype, stride, padding, dilation, groups,
+        data_format=data_format, **names,
+    )  # fmt: skip
 
 
 def _counts(name: str, value: object) -> list[int]:

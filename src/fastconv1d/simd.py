@@ -22,7 +22,9 @@ masked.  Rows past `rows` are never read or written; columns past `width` are re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,8 @@ from . import machine
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 SUFFIX = {types.float32: "f32", types.float64: "f64"}
+
+Matrix = Sequence[Sequence[Fraction]]
 
 #: Accumulators beyond this many give no more speed (FMA latency 4, two a cycle) and cost compile time.
 MOST_VECTORS = 8
@@ -55,6 +59,11 @@ def most_rows() -> int:
 def most_vectors(rows: int) -> int:
     """Vectors of the widest tile of `rows` rows: accumulators, one row of b and one splat fit the registers."""
     return min(MOST_VECTORS, (machine.registers() - 1) // (rows + 1))
+
+
+def most_complex_rows() -> int:
+    """Rows of the tallest complex tile, which has two accumulators a row and one vector of b, real and imaginary."""
+    return 4 if machine.registers() == 16 else 8
 
 
 def tile_shapes() -> list[tuple[int, int]]:
@@ -125,6 +134,10 @@ class _Vectors:
         # llvm.fma without the instruction would call fmaf for every lane, 22 times slower; fmuladd then rounds twice.
         name = "fma" if machine.has_fma() else "fmuladd"
         return self._call(f"llvm.{name}.{self.suffix}", self.type, [a, b, c])
+
+
+#: The real and the imaginary parts of a vector of complex numbers.
+_Complex = tuple[ir.Value, ir.Value]
 
 
 def _times(builder: ir.IRBuilder, value: ir.Value, factor: int) -> ir.Value:
@@ -224,10 +237,395 @@ def _tile_intrinsic(splat: bool) -> Callable[..., None]:
     return intrinsic(tile)  # type: ignore[no-any-return]
 
 
+def _weighted_sum(simd: _Vectors, terms: list[tuple[Fraction, ir.Value]]) -> ir.Value:
+    """The sum of coefficient * vector, without those that are 0, in their order but for a first one of 1."""
+    terms = sorted((term for term in terms if term[0] != 0), key=lambda term: term[0] != 1)
+    total = None
+    for factor, value in terms:
+        splat = ir.Constant(simd.type, [float(factor)] * simd.lanes)
+        if total is None:
+            total = value if factor == 1 else simd.builder.fmul(splat, value)
+        elif abs(factor) == 1:
+            total = (simd.builder.fadd if factor == 1 else simd.builder.fsub)(total, value)
+        else:
+            total = simd.multiply_add(splat, value, total)
+    return simd.zero if total is None else total
+
+
+def _products(simd: _Vectors, matrix: Matrix, vectors: list[ir.Value]) -> list[ir.Value]:
+    """matrix @ vectors; two rows that differ by signs alone share the sum and the difference of two halves."""
+    results: dict[int, ir.Value] = {}
+    for j, row in enumerate(matrix):
+        if j in results:
+            continue
+        results[j] = _weighted_sum(simd, list(zip(row, vectors, strict=True)))
+        for k in range(j + 1, len(matrix)):
+            alike = [a == b for a, b in zip(row, matrix[k], strict=True)]
+            if k not in results and not all(alike) and [abs(a) for a in row] == [abs(b) for b in matrix[k]]:
+                terms = list(zip(row, vectors, strict=True))
+                half = _weighted_sum(simd, [term for term, same in zip(terms, alike, strict=True) if same])
+                rest = _weighted_sum(simd, [term for term, same in zip(terms, alike, strict=True) if not same])
+                results[j], results[k] = simd.builder.fadd(half, rest), simd.builder.fsub(half, rest)
+                break
+    return [results[j] for j in range(len(matrix))]
+
+
+def products_of(matrices: dict[int, Matrix]) -> Callable[..., None]:
+    """An intrinsic: target[j * step + x] = sum over i of matrix[j][i] * source[offsets[i] + x] for x < count.
+
+    `which` names the matrix; each is unrolled, its coefficients are constants.  Nothing past `count` is touched.
+    """
+
+    def products(typingctx, which, source, offsets, target, step, count):  # type: ignore[no-untyped-def]
+        dtype = source.dtype
+
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            which, source, offsets, target, step, count = arguments
+            lanes = machine.lanes(np.dtype(str(dtype)))
+            end = builder.append_basic_block("end")
+            switch = builder.switch(which, end)
+            for name, matrix in matrices.items():
+                block = builder.append_basic_block(f"matrix_{name}")
+                switch.add_case(I64(name), block)
+                builder.position_at_end(block)
+                simd = _Vectors(builder, dtype)
+                rows = [
+                    builder.gep(source, [builder.load(builder.gep(offsets, [I64(i)]))]) for i in range(len(matrix[0]))
+                ]
+                targets = [builder.gep(target, [_times(builder, step, j)]) for j in range(len(matrix))]
+                whole = builder.and_(count, I64(-lanes))
+                with cgutils.for_range_slice(builder, I64(0), whole, I64(lanes), inc=True) as (x, _):
+                    results = _products(simd, matrix, [simd.load(row, x) for row in rows])
+                    for place, result in zip(targets, results, strict=True):
+                        simd.store(result, place, x)
+                with builder.if_then(builder.icmp_signed("<", whole, count)):
+                    mask = simd.first_lanes(builder.sub(count, whole))
+                    results = _products(simd, matrix, [simd.load_masked(row, whole, mask) for row in rows])
+                    for place, result in zip(targets, results, strict=True):
+                        simd.store_masked(result, place, whole, mask)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, source, offsets, target, types.intp, types.intp), codegen
+
+    return intrinsic(products)  # type: ignore[no-any-return]
+
+
+@intrinsic
+def copy_vector(typingctx, source, at, target, to):  # type: ignore[no-untyped-def]
+    """target[to + j] = source[at + j] for as many j as a vector has lanes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_pointer, at, target_pointer, to = arguments
+        simd = _Vectors(builder, source.dtype)
+        simd.store(simd.load(source_pointer, at), target_pointer, to)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), codegen
+
+
+@intrinsic
+def copy_lanes(typingctx, source, at, target, to, count):  # type: ignore[no-untyped-def]
+    """target[to + j] = source[at + j] for j < count, and for no more than a vector has lanes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_pointer, at, target_pointer, to, count = arguments
+        simd = _Vectors(builder, source.dtype)
+        mask = simd.first_lanes(count)
+        simd.store_masked(simd.load_masked(source_pointer, at, mask), target_pointer, to, mask)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def shifted(typingctx, pointer, at):  # type: ignore[no-untyped-def]
+    """&pointer[at]"""
+    return pointer(pointer, types.intp), lambda context, builder, signature, arguments: builder.gep(
+        *arguments[:1], [arguments[1]]
+    )
+
+
+def _shuffled(simd: _Vectors, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
+    """The lanes of a, and after them those of b, that `lanes` names."""
+    return simd.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, simd.lanes), lanes))
+
+
+def _unzipped(simd: _Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
+    """Of 2^k vectors, one after the other, every 2^k-th lane from the first on, from the second on, ..."""
+    if len(vectors) == 1:
+        return vectors
+    pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+    halves = [
+        _unzipped(simd, [_shuffled(simd, a, b, list(range(odd, 2 * simd.lanes, 2))) for a, b in pairs])
+        for odd in range(2)
+    ]
+    return [vector for pair in zip(*halves, strict=True) for vector in pair]
+
+
+def _zipped(simd: _Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
+    """The reverse."""
+    if len(vectors) == 1:
+        return vectors
+    even, odd = _zipped(simd, vectors[::2]), _zipped(simd, vectors[1::2])
+    orders = [
+        [lane + half for lane in range(at, at + simd.lanes // 2) for half in (0, simd.lanes)]
+        for at in (0, simd.lanes // 2)
+    ]
+    return [_shuffled(simd, a, b, order) for a, b in zip(even, odd, strict=True) for order in orders]
+
+
+@intrinsic
+def unzip4(typingctx, source, at, target, to, step):  # type: ignore[no-untyped-def]
+    """target[to + i * step + q] = source[at + 4 q + i] for i < 4 and as many q as a vector has lanes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_pointer, at, target_pointer, to, step = arguments
+        simd = _Vectors(builder, source.dtype)
+        vectors = [simd.load(source_pointer, builder.add(at, I64(i * simd.lanes))) for i in range(4)]
+        for i, vector in enumerate(_unzipped(simd, vectors)):
+            simd.store(vector, target_pointer, builder.add(to, _times(builder, step, i)))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def zip4(typingctx, source, at, step, target, to):  # type: ignore[no-untyped-def]
+    """The reverse: target[to + 4 q + i] = source[at + i * step + q]."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_pointer, at, step, target_pointer, to = arguments
+        simd = _Vectors(builder, source.dtype)
+        vectors = [simd.load(source_pointer, builder.add(at, _times(builder, step, i))) for i in range(4)]
+        for i, vector in enumerate(_zipped(simd, vectors)):
+            simd.store(vector, target_pointer, builder.add(to, I64(i * simd.lanes)))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp), codegen
+
+
 #: tile[row, column] += a[row] * b[column]
 tile_outer = _tile_intrinsic(splat=True)
 #: tile[row, column] += a[row, column] * b[column]
 tile_elementwise = _tile_intrinsic(splat=False)
+
+
+def _dft(simd: _Vectors, z: list[_Complex], forward: bool) -> list[_Complex]:
+    """The Fourier transform, not normalised, of 1, 2, 4 or 8 complex vectors."""
+    if len(z) == 1:
+        return z
+    b, half = simd.builder, len(z) // 2
+    pairs = [
+        (even, _turn(simd, odd, 8 * k // len(z), forward))
+        for k, (even, odd) in enumerate(zip(_dft(simd, z[::2], forward), _dft(simd, z[1::2], forward), strict=True))
+    ]
+    sums = [(b.fadd(e[0], o[0]), b.fadd(e[1], o[1])) for e, o in pairs]
+    return sums + [(b.fsub(e[0], o[0]), b.fsub(e[1], o[1])) for e, o in pairs[:half]]
+
+
+def _turn(simd: _Vectors, z: _Complex, eighths: int, forward: bool) -> _Complex:
+    """`z` turned by so many eighths of a full turn, clockwise if `forward`."""
+    b, (re, im) = simd.builder, z
+    if eighths >= 2:
+        turned = (im, b.fneg(re)) if forward else (b.fneg(im), re)
+        return _turn(simd, turned, eighths - 2, forward)
+    if eighths == 0:
+        return z
+    root = ir.Constant(simd.type, [math.sqrt(0.5)] * simd.lanes)
+    turned = (b.fadd(re, im), b.fsub(im, re)) if forward else (b.fsub(re, im), b.fadd(re, im))
+    return b.fmul(root, turned[0]), b.fmul(root, turned[1])
+
+
+def _twiddled(simd: _Vectors, z: _Complex, twiddle: ir.Value, forward: bool) -> _Complex:
+    """`z` times the complex number at `twiddle`, or times its conjugate for the way back."""
+    b, (re, im) = simd.builder, z
+    cosine = simd.splat(b.load(twiddle))
+    sine = simd.splat(b.load(b.gep(twiddle, [I64(1)])))
+    back = b.fneg(sine)
+    ahead, aback = (back, sine) if forward else (sine, back)
+    return simd.multiply_add(re, cosine, b.fmul(im, ahead)), simd.multiply_add(im, cosine, b.fmul(re, aback))
+
+
+def butterfly(radix: int, *, forward: bool, twiddled: bool) -> Callable[..., None]:
+    """The intrinsic of one butterfly on `radix` complex vectors, `leg` elements apart, each real before imaginary.
+
+    Forward: the transform of the legs, then all legs but the first times their twiddles, (cosine, sine) each.  Back:
+    the other way round, with conjugates.
+    """
+
+    def run(typingctx, data, at, leg, twiddles, entry):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            base, at, leg, table, entry = arguments
+            simd = _Vectors(builder, data.dtype)
+            places = [builder.add(at, _times(builder, leg, k)) for k in range(radix)]
+            z = [(simd.load(base, i), simd.load(base, builder.add(i, I64(simd.lanes)))) for i in places]
+
+            def twiddle(z: list[_Complex]) -> list[_Complex]:
+                if not twiddled:
+                    return z
+                entries = [builder.gep(table, [builder.add(entry, I64(2 * k))]) for k in range(radix - 1)]
+                return [z[0], *(_twiddled(simd, leg, at, forward) for leg, at in zip(z[1:], entries, strict=True))]
+
+            z = twiddle(_dft(simd, z, forward)) if forward else _dft(simd, twiddle(z), forward)
+            for (re, im), i in zip(z, places, strict=True):
+                simd.store(re, base, i)
+                simd.store(im, base, builder.add(i, I64(simd.lanes)))
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(data, n, n, twiddles, n), codegen
+
+    return intrinsic(run)  # type: ignore[no-any-return]
+
+
+@intrinsic
+def transpose_tile(typingctx, source, i, source_row, target, j, target_row):  # type: ignore[no-untyped-def]
+    """target[j + c * target_row + r] = source[i + r * source_row + c] for r, c < lanes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_, i, source_row, target_, j, target_row = arguments
+        simd = _Vectors(builder, source.dtype)
+        lanes = simd.lanes
+        rows = [simd.load(source_, builder.add(i, _times(builder, source_row, r))) for r in range(lanes)]
+        low = [k // 2 + lanes * (k % 2) for k in range(lanes)]  # the first halves of two vectors, interleaved
+        masks = [ir.Constant(ir.VectorType(I32, lanes), [k + d for k in low]) for d in (0, lanes // 2)]
+        for _ in range(lanes.bit_length() - 1):
+            pairs = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
+            rows = [builder.shuffle_vector(*pair, mask) for pair in pairs for mask in masks]
+        for c, row in enumerate(rows):
+            simd.store(row, target_, builder.add(j, _times(builder, target_row, c)))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, target, n, n), codegen
+
+
+def _emit_complex_tile(
+    builder: ir.IRBuilder, dtype: types.Type, rows: int, operands: dict[str, ir.Value], splat: bool
+) -> None:
+    """The reduction loop of one height of the complex tile, and the store of its result.
+
+    The imaginary parts of b are taken times `b_sign`, those of the result times `y_sign`: 1, or -1 for conjugates.
+    """
+    simd = _Vectors(builder, dtype)
+    lanes = I64(simd.lanes)
+
+    def sign(name: str) -> ir.Value:
+        return simd.splat(builder.sitofp(operands[name], simd.element))
+
+    b_sign, y_sign = sign("b_sign"), sign("y_sign")
+    before = builder.basic_block
+    loop, done = builder.append_basic_block("steps"), builder.append_basic_block("flush")
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    step = builder.phi(I64)
+    tile = [(builder.phi(simd.type), builder.phi(simd.type)) for _ in range(rows)]
+    entry = _times(builder, step, 2)
+    ta = builder.load(builder.gep(operands["table"], [entry]))
+    tb = builder.load(builder.gep(operands["table"], [builder.add(entry, I64(1))]))
+    b_re = simd.load(operands["b"], tb)
+    b_im = builder.fmul(simd.load(operands["b"], builder.add(tb, lanes)), b_sign)
+    updated = []
+    for m, (re, im) in enumerate(tile):
+        place = builder.add(ta, _times(builder, operands["a_row"], m))
+        places = place, builder.add(place, operands["a_imaginary"])
+        if splat:
+            a_re, a_im = (simd.splat(builder.load(builder.gep(operands["a"], [i]))) for i in places)
+        else:
+            a_re, a_im = (simd.load(operands["a"], i) for i in places)
+        re = simd.multiply_add(builder.fneg(a_im), b_im, simd.multiply_add(a_re, b_re, re))
+        im = simd.multiply_add(a_im, b_re, simd.multiply_add(a_re, b_im, im))
+        updated.append((re, im))
+    next_step = builder.add(step, I64(1))
+    step.add_incoming(operands["start"], before)
+    step.add_incoming(next_step, loop)
+    for old, new in zip(tile, updated, strict=True):
+        for phi, value in zip(old, new, strict=True):
+            phi.add_incoming(simd.zero, before)
+            phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", next_step, operands["stop"]), loop, done)
+
+    builder.position_at_end(done)
+    results = []
+    for m, (re, im) in enumerate(updated):
+        place = _times(builder, operands["y_row"], m)
+        results += [(re, place), (builder.fmul(im, y_sign), builder.add(place, lanes))]
+    y = operands["y"]
+    with builder.if_else(operands["first"]) as (store, add):
+        with store:
+            for value, place in results:
+                simd.store(value, y, place)
+        with add:
+            for value, place in results:
+                simd.store(builder.fadd(simd.load(y, place), value), y, place)
+
+
+def _complex_tile_intrinsic(splat: bool) -> Callable[..., None]:
+    names = "a a_row a_imaginary ia b b_sign ib table start stop y y_sign iy y_row rows first".split()
+
+    def tile(  # type: ignore[no-untyped-def]
+        typingctx, a, a_row, a_imaginary, ia, b, b_sign, ib, table, start, stop, y, y_sign, iy, y_row, rows, first
+    ):  # fmt: skip
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            operands = dict(zip(names, arguments, strict=True))
+            for name in ("a", "b", "y"):
+                operands[name] = builder.gep(operands[name], [operands["i" + name]])
+            end = builder.append_basic_block("end")
+            switch = builder.switch(operands["rows"], end)
+            for height in range(1, most_complex_rows() + 1):
+                block = builder.append_basic_block(f"tile_{height}")
+                switch.add_case(I64(height), block)
+                builder.position_at_end(block)
+                _emit_complex_tile(builder, y.dtype, height, operands, splat)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(a, n, n, n, b, n, n, table, n, n, y, n, n, n, n, types.boolean), codegen
+
+    return intrinsic(tile)  # type: ignore[no-any-return]
+
+
+#: tile[row, lane] += a[row] * b[lane], complex
+complex_tile_outer = _complex_tile_intrinsic(splat=True)
+#: tile[row, lane] += a[row, lane] * b[lane], complex
+complex_tile_elementwise = _complex_tile_intrinsic(splat=False)
+#: Independent sums that keep the multiply-adders busy: two a cycle, each ready after 4 or 5.
+CHAINS = 12
+
+
+@intrinsic
+def multiply_add_chains(typingctx, factor, steps):  # type: ignore[no-untyped-def]
+    """`steps` times `CHAINS` multiply-adds of whole vectors and nothing else, the yardstick of the tile; their sum."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        simd = _Vectors(builder, factor)
+        splat, before = simd.splat(arguments[0]), builder.basic_block
+        loop, done = builder.append_basic_block("steps"), builder.append_basic_block("sum")
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        step, chains = builder.phi(I64), [builder.phi(simd.type) for _ in range(CHAINS)]
+        updated = [simd.multiply_add(chain, splat, splat) for chain in chains]
+        next_step = builder.add(step, I64(1))
+        step.add_incoming(I64(0), before)
+        step.add_incoming(next_step, loop)
+        for i, (chain, value) in enumerate(zip(chains, updated, strict=True)):
+            chain.add_incoming(ir.Constant(simd.type, [float(i)] * simd.lanes), before)  # equal ones would be one
+            chain.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", next_step, arguments[1]), loop, done)
+
+        builder.position_at_end(done)
+        total = updated[0]
+        for value in updated[1:]:
+            total = builder.fadd(total, value)
+        return builder.extract_element(total, I32(0))
+
+    return factor(factor, types.intp), codegen
 
 
 def span(a: np.ndarray, at: int, count: int) -> np.ndarray:
@@ -361,6 +759,29 @@ def _overload_copied(source, target):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def all_finite(typingctx, pointer, at, count):  # type: ignore[no-untyped-def]
+    """Whether no number of pointer[at : at + count] is NaN or infinite."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        pointer, at, count = arguments
+        data, simd = builder.gep(pointer, [at]), _Vectors(builder, signature.args[0].dtype)
+        total = cgutils.alloca_once_value(builder, simd.zero)
+
+        def add(vector: ir.Value) -> None:  # 0 times what is not finite is NaN, and stays
+            builder.store(simd.multiply_add(vector, simd.zero, builder.load(total)), total)
+
+        whole = builder.and_(count, I64(-simd.lanes))
+        with cgutils.for_range_slice(builder, I64(0), whole, I64(simd.lanes), inc=True) as (index, _):
+            add(simd.load(data, index))
+        with builder.if_then(builder.icmp_signed("<", whole, count)):
+            add(simd.load_masked(data, whole, simd.first_lanes(builder.sub(count, whole))))
+        bad = builder.bitcast(builder.fcmp_unordered("uno", builder.load(total), simd.zero), ir.IntType(simd.lanes))
+        return builder.icmp_unsigned("==", bad, ir.Constant(bad.type, 0))
+
+    return types.boolean(pointer, types.intp, types.intp), codegen
+
+
+@intrinsic
 def swap_bytes(typingctx, bits):  # type: ignore[no-untyped-def]
     """The bytes of an unsigned integer in the other order."""
     return bits(bits), lambda context, builder, signature, arguments: builder.bswap(arguments[0])
@@ -405,3 +826,20 @@ def call(typingctx, function, arguments):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(types.int64, arguments), codegen
+
+
+@intrinsic
+def call_work(typingctx, function, x, w, bias, y, g, part, parts):  # type: ignore[no-untyped-def]
+    """Call a driver's machine code at the address `function`, with its errors."""
+    signature = types.void(types.int64, x, w, bias, y, g, types.intp, types.intp)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        _, *argument_types = signature.args
+        function_type = context.call_conv.get_function_type(types.none, argument_types)
+        function = builder.inttoptr(values[0], function_type.as_pointer())
+        status, _ = context.call_conv.call_function(builder, function, types.none, argument_types, values[1:])
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -45,7 +45,7 @@ LARGE_RESULT_BYTES = 32 * 2**20
 
 #: A call that takes longer than PARALLEL_SECONDS on one thread goes parallel if it comes within AWAKE_SECONDS after
 #: another such call, as the threads still spin then; if it comes later, it must take WAKING_SECONDS.  Both are compared
-#: with an estimate (CORE_FLOPS), which is 1.3 to 3 times what AVX-512 takes.  Serial and two threads, us, by the idle
+#: with the estimate of cost.py.  Serial and two threads, us, by the idle
 #: time before each call, 64 -> 64 K 3, OpenMP, medians of 40 to 300 (Emerald Rapids, 2 virtual cores, 2026-11-23):
 #:
 #:     estimate   no idle time   1 ms          10 ms
@@ -66,8 +66,59 @@ WAKING_SECONDS = 1e-3
 #: is a fifth of it by the estimate, and those that follow go by the time that it took.
 SLICE_SECONDS = 0.1
 
-#: What one core does in a second, for that estimate only: in float32, and half of it where numbers are twice as large.
-#: The plain loops came to 56 GFLOP/s in int8, 23 in int32, 8 in int64, 6 in complex64 and 2.3 in complex128.
-CORE_FLOPS = 60e9
-SCALAR_FLOPS = 16e9
-CORE_BYTES = 8e9
+#: Taps of one part of a kernel of the transforms, at most: twice as many samples of 16 float32 lanes take 1 MiB.
+LONGEST_PART = 4096
+
+#: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
+FULL_LANES = 0.6
+
+#: What the transforms cost, in multiply-adds of a vector, 0.2 ns each (160 GFLOP/s of direct float32).  One of n takes
+#: FFT_PASSES n log2(n), which is 82 to 96 GFLOP/s counted as 5 n log2(n), and FFT_ROWS for each lane.  Packing,
+#: turning into the lanes and storing take FFT_MOVES a number, or FFT_STRIDED_MOVES where times are not neighbours in
+#: memory; a complex product FFT_PRODUCT, a call of its tile FFT_TILE, a byte of weights that the cache can't hold
+#: FFT_READ_BYTES (7.4 GB/s).  A number of the spectra of the weights takes half of a transform and FFT_WEIGHTS, and
+#: FFT_WRITTEN_BYTES for each byte that the cache can't hold.  Fitted to 56 random problems for which direct and this
+#: differ by less than 3: 0.72 to 1.22 of what was measured for 80 % of them, and the faster is told for 53.
+#: Emerald Rapids, 2026-11-23.
+FFT_PASSES = 4.7
+FFT_ROWS = 180
+FFT_MOVES = 0.6
+FFT_STRIDED_MOVES = 7
+FFT_PRODUCT = 7.3
+FFT_TILE = 79
+FFT_READ_BYTES = 0.68
+FFT_WEIGHTS = 62
+FFT_WRITTEN_BYTES = 2.2
+
+#: Problems of more flops than this cut the pairs of blocks of a single row for the threads; the weights are then read
+#: by each.  Not tuned.
+FFT_SPLIT_FLOPS = 50e6
+
+#: "auto" uses no algorithm whose error may be larger (Algorithm.units): the contract.
+MOST_UNITS = 64
+
+#: The share of L2 for the samples of a block of Winograd's algorithm.
+SAMPLES_SHARE = 0.375
+
+#: Units of cost.py in a second: two vector FMAs a cycle at 3 GHz.
+UNITS_PER_SECOND = 6e9
+
+#: Prices of what the algorithms do, in those units; in NWC those under "NWC" hold instead.  Fitted by
+#: benchmarks/fit_costs.py --problems 120 --seed 11: by them, the chosen algorithm is within 10 % of the best on 95 % of
+#: these problems where weights are prepared, and on 99 % where preparing them counts.  Emerald Rapids, 2026-11-23.
+COSTS: dict[str, dict[str, float]] = {
+    "depthwise": {
+        "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
+        "prepared weight": 6,
+    },
+    "direct": {
+        "call": 6800, "fma": 0.961, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
+        "weight": 1.02, "prepared weight": 6,
+    },
+    "winograd": {
+        "call": 8520, "fma": 0.922, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,
+        "thinned": 0.0195, "weight": 1.12, "preparation": 249000, "prepared weight": 6.14,
+    },
+    "fft": {"call": 16900, "operation": 0.884, "preparation": 250000, "prepared operation": 1.42},
+    "scalar": {"call": 12000, "word": 0.75},
+}  # fmt: skip

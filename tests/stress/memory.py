@@ -49,7 +49,7 @@ class Calls:
             lambda: fastconv1d.conv1d(self.x, self.w, activation=np.tanh),
             lambda: fastconv1d.conv1d(self.x.astype(np.float16), self.w.astype(np.float16)),
             lambda: fastconv1d.conv1d(self.x.astype(int), self.w.astype(int)),
-            lambda: fastconv1d.conv1d(self.x.astype(">f4"), self.w[:, :1], groups=8),
+            lambda: fastconv1d.conv1d(self.x[::-1, ::-1, ::-1], self.w[:, :1], groups=8),
             lambda: fastconv1d.conv1d(self.x, self.w, self.w[0, 0, :1]),  # wrong shape
             lambda: fastconv1d.conv1d(self.x.astype(bool), self.w),  # wrong dtype
             lambda: fastconv1d.conv1d(self.x, self.w, activation=len),  # no activation

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..blocks import run_blocks
 from ..compile import Driver
+from ..cost import Count
 from ..problem import Conv1dProblem
-from . import depthwise, direct, scalar
+from . import depthwise, direct, fft, scalar, winograd
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,23 @@ class Algorithm:
     #: The weights as its driver reads them.
     prepare: Callable[[Conv1dProblem, np.ndarray, np.ndarray], np.ndarray]
     driver: Driver
+    #: What it does: cost.py.
+    counts: Count
+    #: How far it may be off, in units of u * sum over channels of max|x| sum|w|, the maximum over the block that it
+    #: transforms.  None: as the direct sum.
+    units: float | None = None
 
 
 #: The first that does not refuse is chosen.
-ALGORITHMS = (
-    Algorithm("depthwise", depthwise.refuse, depthwise.geometry, depthwise.prepare, run_blocks),
-    Algorithm("direct", direct.refuse, direct.geometry, direct.prepare, run_blocks),
-    Algorithm("scalar", scalar.refuse, scalar.geometry, scalar.prepare, scalar.run_loops),
+ALGORITHMS = tuple(
+    Algorithm(
+        module.__name__.rpartition(".")[2], module.refuse, module.geometry, module.prepare, driver, module.counts, units
+    )
+    for module, driver, units in (
+        (depthwise, run_blocks, None),
+        (direct, run_blocks, None),
+        (winograd, winograd.run_winograd, winograd.UNITS),
+        (fft, fft.run_fft, fft.UNITS),
+        (scalar, scalar.run_loops, None),
+    )
 )

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import machine, simd, tuning
-from ..geometry import PAIRED_CHANNELS, TIMES, round_up
+from ..cost import Counts
+from ..geometry import PAIRED_CHANNELS, TIMES, packing_counts, round_up
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
@@ -78,9 +79,24 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     )
 
 
+def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+    """What it does, see cost.py."""
+    p, lanes = problem, machine.lanes(problem.compute_dtype)
+    times_in_lanes = not p.channels_last or p.C_out == 1
+    vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
+    running = {
+        "call": 1,
+        "fma": vectors * p.K,
+        "flush": vectors * -(-p.K // tuning.CHUNK),
+        "output": p.C_out * p.L_out,
+        **packing_counts(p, -(-p.L_out // tuning.BLOCK_TIMES), thinned=times_in_lanes),
+    }
+    return running, {"prepared weight": p.C_out * p.K} if p.channels_last else {}
+
+
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The weights, (C_out, 1, K) with any strides, as blocks.py reads them; (K, C_out) with the slack of a vector."""
-    if geometry["lanes_along"][0] == TIMES:
+    if not problem.channels_last or problem.C_out == 1:  # TIMES stand in the lanes
         return flat(w, problem.compute_dtype)
     columns = round_up(problem.C_out, int(geometry["lanes"][0]))
     padded = np.zeros((problem.K, columns), problem.compute_dtype)

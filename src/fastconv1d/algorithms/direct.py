@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..compile import jit_disabled
-from ..geometry import CHANNELS, TIMES, round_up, slots_for
+from ..cost import Counts, seconds
+from ..geometry import CHANNELS, TIMES, packing_counts, round_up, slots_for
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
@@ -57,8 +58,8 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         else:
             row_blocks = min(threads, -(-p.C_out_g // row_unit))
 
-    seconds = 2 * steps * p.C_out_g * (p.L_out / time_blocks) / (tuning.CORE_FLOPS * 4 / itemsize)
-    row_blocks = min(max(row_blocks, math.ceil(seconds / tuning.BLOCK_SECONDS)), -(-p.C_out_g // row_unit))
+    block_seconds = seconds(steps * p.C_out_g * p.L_out / (time_blocks * lanes))
+    row_blocks = min(max(row_blocks, math.ceil(block_seconds / tuning.BLOCK_SECONDS)), -(-p.C_out_g // row_unit))
 
     return lay_out(
         p,
@@ -78,10 +79,28 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     )
 
 
+def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+    """What it does, see cost.py."""
+    p = problem
+    lanes, steps = machine.lanes(p.compute_dtype), p.C_in_g * p.K
+    times_in_lanes = not p.channels_last or p.C_out == 1
+    vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * p.groups * -(-p.C_out_g // lanes)
+    blocks = -(-p.L_out // tuning.BLOCK_TIMES)
+    running = {
+        "call": 1,
+        "fma": vectors * steps,
+        "flush": vectors * -(-steps // tuning.CHUNK),
+        "output": p.C_out * p.L_out,
+        "weight": p.C_out * steps * blocks,
+        **packing_counts(p, blocks, thinned=times_in_lanes),
+    }
+    return running, {"prepared weight": p.C_out * steps} if p.channels_last else {}
+
+
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The weights, (C_out, C_in/groups, K) with any strides, as blocks.py reads them."""
     p = problem
-    if geometry["lanes_along"][0] == TIMES:
+    if not p.channels_last or p.C_out == 1:  # TIMES stand in the lanes
         return flat(w, p.compute_dtype)
     columns = int(geometry["tile_columns"][0])
     full, rest = divmod(p.C_out_g, columns)

@@ -13,7 +13,8 @@ import numpy as np
 from numba.extending import overload
 
 from .. import tuning
-from ..compile import driver, kernel, prange
+from ..compile import driver
+from ..cost import Counts, seconds
 from ..epilogue import finish
 from ..geometry import TIMES, round_up
 from ..geometry import geometry as lay_out
@@ -34,7 +35,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     """Blocks whose packed rows stay in L2, and that do not keep Ctrl-C waiting."""
     p = problem
     block_times = min(tuning.BLOCK_TIMES, p.L_out)
-    seconds = 2 * p.C_in_g * p.K * p.C_out_g * block_times / (tuning.SCALAR_FLOPS * 4 / p.compute_dtype.itemsize)
+    block_seconds = seconds(
+        tuning.COSTS["scalar"]["word"] * p.C_in_g * p.K * p.C_out_g * block_times * p.compute_dtype.itemsize / 4
+    )
     return lay_out(
         p,
         groups=p.groups,
@@ -44,8 +47,13 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         block_channels=min((CHUNK + p.K - 2) // p.K + 1, p.C_in_g),
         block_times=block_times,
         row_unit=1,
-        row_blocks=min(math.ceil(seconds / tuning.BLOCK_SECONDS), p.C_out_g),
+        row_blocks=min(math.ceil(block_seconds / tuning.BLOCK_SECONDS), p.C_out_g),
     )
+
+
+def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+    """What it does, see cost.py."""
+    return {"call": 1, "word": problem.flops // 2 * problem.compute_dtype.itemsize / 4}, {}
 
 
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -67,8 +75,8 @@ def _accumulate(total, weight, row):
     return loop
 
 
-@kernel
-def work(x, w, bias, y, g, part, parts):
+@driver
+def run_loops(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
     packed = np.empty(g.packed, y.dtype)
     table = new_table(g)
@@ -96,9 +104,3 @@ def work(x, w, bias, y, g, part, parts):
                 accumulate(target, y.dtype.type(1), total)
         if bias.size or g.activation:
             finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
-
-
-@driver
-def run_loops(x, w, bias, y, geometry, first, last, parts):
-    for part in prange(first, last):
-        work(x, w, bias, y, geometry[0], part, parts)

@@ -1,0 +1,160 @@
+"""Fit the prices of tuning.COSTS to times measured on this machine, and say how good the choice by them is.
+
+    python benchmarks/fit_costs.py [--problems 400] [--seed 0] [--layout NCW]
+
+Run it when nothing else runs, on one thread; it prints the table to put into tuning.py.  Needs SciPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+
+import numba
+import numpy as np
+from scipy.optimize import nnls
+
+from fastconv1d import tuning
+from fastconv1d.algorithms import ALGORITHMS, Algorithm
+from fastconv1d.cost import units
+from fastconv1d.memory import empty
+from fastconv1d.plan import Plan
+from fastconv1d.problem import Conv1dProblem, describe
+
+CANDIDATES = [algorithm for algorithm in ALGORITHMS if algorithm.name != "scalar"]
+BY_NAME = {algorithm.name: algorithm for algorithm in CANDIDATES}
+
+
+def problems(rng: np.random.Generator, layout: str) -> Iterator[Conv1dProblem]:
+    """Yield random problems, none of them tiny or huge."""
+
+    def size(most: float) -> int:
+        return round(2 ** rng.uniform(0, np.log2(most)))
+
+    while True:
+        groups, depth = int(rng.choice([1, 1, 1, 2, 4])), rng.random() < 0.2
+        C_in, C_out, K, L = size(1024), size(1024), size(rng.choice([8, 64, 1024])), size(65536)
+        if depth:
+            groups = C_in
+        C_in, C_out = -(-C_in // groups) * groups, -(-C_out // groups) * groups
+        stride, dilation = int(rng.choice([1, 1, 1, 2, 3, 4, 8])), int(rng.choice([1, 1, 1, 2, 3, 5, 8, 32, 128]))
+        x_shape, w_shape = (1, C_in, L), (C_out, C_in // groups, K)
+        if layout == "NWC":
+            x_shape, w_shape = (1, L, C_in), w_shape[::-1]
+        f4 = np.dtype(np.float32)
+        problem = describe(x_shape, f4, w_shape, f4, None, None, stride, "same", dilation, groups, data_format=layout)
+        if (
+            2e4 < problem.flops < 5e8
+            and C_in * L < 2e7
+            and C_out * problem.L_out < 2e7
+            and C_out * C_in // groups * K < 4e6
+        ):
+            yield problem
+
+
+def best_time(call: Callable[[], object], rounds: int = 4) -> float:
+    """Return the least time of one call of some, in seconds."""
+    call()
+    start = time.perf_counter()
+    call()
+    count = max(1, int(1e-3 / (time.perf_counter() - start + 1e-9)))
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        times.append((time.perf_counter() - start) / count)
+    return min(times)
+
+
+def measure(problem: Conv1dProblem, algorithm: Algorithm, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the seconds of a run and of preparing the weights."""
+    plan = Plan(problem, algorithm)
+    x, w = rng.standard_normal(problem.x_shape, np.float32), rng.standard_normal(problem.w_shape, np.float32)
+    y = empty(problem.out_shape, np.dtype(np.float32))
+    if problem.channels_last:
+        x, y, w = x.transpose(0, 2, 1), y.transpose(0, 2, 1), w.transpose(2, 1, 0)
+    prepared = plan.prepare(w, None)
+    run = best_time(lambda: plan.serial(x, *prepared, y, plan.geometry, 0, 1, 1))
+    return run, best_time(lambda: plan.prepare(w, None), 2)
+
+
+def fit(rows: list[tuple[Mapping[str, float], float]]) -> dict[str, float]:
+    """Return the price of each count that makes the relative errors of the times least."""
+    names = sorted({name for counts, _ in rows for name in counts})
+    table = np.array([[counts.get(name, 0) for name in names] for counts, _ in rows])
+    times = np.array([seconds for _, seconds in rows]) * tuning.UNITS_PER_SECOND
+    prices, _ = nnls(table / times[:, None], np.ones(len(rows)))
+    return dict(zip(names, (float(f"{price:.3g}") for price in prices), strict=True))
+
+
+Measured = tuple[Conv1dProblem, dict[str, tuple[float, float]]]  # seconds to run and to prepare, by the algorithm
+Prices = dict[str, float]
+
+
+def measured(problem: Conv1dProblem, rng: np.random.Generator) -> Measured:
+    """Measure every algorithm that is not hopeless by the prices of today."""
+    accepting = [a for a in CANDIDATES if a.refuse(problem) is None]
+    accepting = [a for a in accepting if a is accepting[0] or a.units is not None]
+    estimates = {a.name: units(a.name, a.counts, problem)[0] for a in accepting}
+    hopeful = [a for a in accepting if estimates[a.name] < 5 * min(estimates.values())]
+    return problem, {a.name: measure(problem, a, rng) for a in hopeful}
+
+
+def estimate(algorithm: str, problem: Conv1dProblem, prices: Prices, prepared: bool) -> float:
+    """Return the seconds that the prices promise."""
+    running, preparing = BY_NAME[algorithm].counts(problem)
+    total = sum(prices[what] * count for what, count in running.items())
+    if not prepared:
+        total += sum(prices[what] * count for what, count in preparing.items())
+    return total / tuning.UNITS_PER_SECOND
+
+
+def fit_algorithm(algorithm: str, table: list[Measured]) -> Prices:
+    """Fit the prices of one algorithm, print them and how far they are off."""
+    mine = [(problem, times[algorithm]) for problem, times in table if algorithm in times]
+    both = [(BY_NAME[algorithm].counts(problem), times) for problem, times in mine]
+    prices = fit([(running, run) for (running, _), (run, _) in both])
+    preparing = [(counts, prepare) for (_, counts), (_, prepare) in both if counts]
+    prices |= fit(preparing) if preparing else {}
+    off = [estimate(algorithm, problem, prices, True) / run for problem, (run, _) in mine]
+    print(f"{algorithm}: {prices}")
+    print("    estimate / time, 5, 25, 50, 75, 95 %:", np.round(np.percentile(off, [5, 25, 50, 75, 95]), 2))
+    for i in (*np.argsort(off)[:3], *np.argsort(off)[-2:]):
+        print(f"    {off[i]:.2f} of {mine[i][1][0] * 1e6:.0f} us: {mine[i][0]}")
+    return prices
+
+
+def judge(table: list[Measured], prices: dict[str, Prices], prepared: bool) -> None:
+    """Print how often the cheapest by the prices is the fastest, or nearly."""
+    ratios = []
+    for problem, times in table:
+        cost = {name: estimate(name, problem, prices[name], prepared) for name in times}
+        real = {name: run + (0 if prepared else prepare) for name, (run, prepare) in times.items()}
+        chosen = min(cost, key=cost.__getitem__)
+        ratios.append((real[chosen] / min(real.values()), f"{chosen}, {real}, {problem}"))
+    values = np.array([ratio for ratio, _ in ratios])
+    within = ", ".join(f"{np.mean(values <= 1 + share / 100):.1%} within {share} %" for share in (10, 25))
+    print(f"{'prepared' if prepared else 'once'}: the chosen is {within} of the best")
+    print(*(f"    {ratio:.2f} {text}" for ratio, text in sorted(ratios)[-5:]), sep="\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--problems", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layout", choices=("NCW", "NWC"), default="NCW")
+    arguments = parser.parse_args()
+    numba.set_num_threads(1)
+    rng = np.random.default_rng(arguments.seed)
+    table = [measured(problem, rng) for problem in islice(problems(rng, arguments.layout), arguments.problems)]
+    names = [a.name for a in CANDIDATES if any(a.name in times for _, times in table)]
+    prices = {name: fit_algorithm(name, table) for name in names}
+    for prepared in (True, False):
+        judge(table, prices, prepared)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,564 @@
+"""Long kernels by overlap-save: spectra of blocks of x times spectra of the weights, in either layout.
+
+    y[n, g R + r, t] = sum over (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
+
+The taps of a channel fall into slots, as in packing.py, where tap ``p + slots * m`` finds sample ``t + m * shift`` of
+slot p.  Every shift-th output forms a `phase`, which sees a dense kernel; kernels longer than a transform are cut into
+`parts`.  What is left is, for each phase, a sum over (slot, part, channel) of dense correlations with stride 1.  Each
+is computed by blocks of n samples, of which the first `hop` = n - part_taps + 1 sums do not wrap around:
+
+    block a:   |-------------- n --------------|
+    block b:   .----- hop -----|-------------- n --------------|
+
+Two neighbouring blocks of one row are the real and the imaginary part of one complex transform, as the weights are
+real.  A transform runs on as many pairs of blocks as a vector has lanes:
+
+    lanes along        a product sums              a                       b
+    TIMES              pairs, of any row           weights                 spectra of x, a pair a lane
+    CHANNELS           channels of one pair        spectra of x            weights, an output channel a lane
+    PAIRED_CHANNELS    channels, each for itself   spectra of x            weights, a channel a lane
+
+Where a result is NaN or infinite, which any such sample or weight and any overflow leads to, as every output of a block
+depends on all of its samples, the pair of blocks is summed again, tap by tap: what is not finite stays in its windows.
+
+Accuracy: within 16 u times the sum over channels of max|x| sum|w|, u = eps / 2, the maximum over the pair of blocks.
+Measured: up to 8, on 10^6 outputs each of K 16 to 12000, 1 to 512 channels: 0.04 to 1.3 for normal data, 3 to 8 for
+positive data, 0.04 to 2 for normal data of which the magnitudes range over 10^6.  In units of u * sum|x||w| of each
+output, that is up to 6 and 15 for the first two; up to 375 for the last, where a large sample is in the block but not
+in the window.
+
+Times of direct or depthwise over those of this, one thread, weights prepared, and in brackets with their preparation:
+8 x 120000 K 4096 30.8 (29), 250000 K 129 2.6 (2.5), 10^6 K 50 1.16, 1 -> 80 K 251 L 3200 2.4 (1.7), 768 depthwise
+K 768 4.8 (3.2), 768 -> 768 in 16 groups K 128 L 1500 8.7 (2.9), 15 -> 15 K 51 dilation 8 2.1 (1.9), 32 -> 32 K 40 L 500
+4.2 (4.1), 512 -> 512 K 32 L 1000 2.9 (1.4).  It is even at K 40 for one channel, 30 to 60 for depthwise, 6 to 10 for
+dense layers of 48 channels or more.  scipy.fft in NumPy takes 3 to 6 times as long.  Emerald Rapids, 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import machine, tuning
+from ..compile import driver, jit_disabled, kernel
+from ..cost import Counts, seconds, units
+from ..decoding import readable
+from ..epilogue import ACTIVATION_CODES, activated
+from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, record_of, round_up
+from ..packing import copy_line, flat, pack_times, split
+from ..problem import Conv1dProblem
+from ..simd import address, call, contiguous, copied, most_complex_rows, span, times_of
+from ..sweep import even
+from ..threads import workers_for
+from ..transform import (
+    mirrored_places,
+    passes,
+    pick,
+    product_elementwise,
+    product_outer,
+    transform,
+    transpose,
+    twiddles,
+)
+
+#: The bound of the error: see the docstring.
+UNITS = 16.0
+
+#: Spectra of so many steps of the weights are put in their places at once, so that memory is written in longer runs.
+STEPS_AT_ONCE = 16
+
+CHUNK = tuning.CHUNK
+LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
+
+#: The fields of the record, all of them int64.
+FIELDS = (
+    "groups C R channels C_out L_out K stride dilation pad_left mode activation "  # C, R: channels of a group
+    "slots shift phases parts part_taps n hop pairs "  # the dense correlations, and how time is cut
+    "lanes lanes_along C_chunks block_pairs pair_blocks block_rows "  # what stands in the lanes, and in an item
+    "row compact spectra results packed scratch "  # the buffers
+    "steps frequencies a_frequency a_place a_row a_imaginary "  # the product: transform.py
+    "b_frequency b_place b_panel y_row panels tile_rows "
+    "w_group w_rows size "  # the spectra of the weights
+    "passes mirrored twiddles transform transpose pick product"  # addresses of tables and of machine code
+).split()
+
+
+def refuse(problem: Conv1dProblem) -> str | None:
+    """Why the transforms can't compute `problem`, or None."""
+    if jit_disabled():
+        return "NUMBA_DISABLE_JIT is set, and the transforms have no Python form"
+    if problem.compute_dtype not in (np.float32, np.float64):
+        return f"the transforms are of float32 and float64, not {problem.compute_dtype}"
+    return None
+
+
+def geometry(problem: Conv1dProblem) -> np.ndarray:
+    """The record of `problem`, cut into the blocks that cost least."""
+    p, dtype, cut = problem, problem.compute_dtype, best_cut(problem)
+    lanes, itemsize, n = machine.lanes(dtype), dtype.itemsize, cut.n
+    phases, pairs, inner = min(cut.shift, p.L_out), cut.pairs(p), cut.slots * cut.parts
+    paired = cut.lanes_along == PAIRED_CHANNELS
+    groups, C, R = (-(-p.C_in // lanes), lanes, p.C_out_g) if paired else (p.groups, p.C_in_g, p.C_out_g)
+    steps = inner if paired else inner * C
+    frequencies, vector = n // 2 + 1, 2 * lanes  # a vector of complex numbers
+    compact = (n + 1) * vector  # one place more: spectra a power of two apart would share the sets of the cache
+    values = {
+        "groups": groups, "C": C, "R": R, "channels": p.C_in, "C_out": p.C_out, "L_out": p.L_out, "K": p.K,
+        "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
+        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "slots": cut.slots, "shift": cut.shift, "phases": phases, "parts": cut.parts, "part_taps": cut.part_taps,
+        "n": n, "hop": cut.hop, "pairs": pairs, "lanes": lanes, "lanes_along": cut.lanes_along,
+        "row": round_up(cut.hop + n, lanes) + lanes, "compact": compact,
+        "steps": steps, "frequencies": frequencies, "tile_rows": most_complex_rows(),
+        "passes": passes(n, machine.cache_bytes(1) // 2 // (vector * itemsize)).ctypes.data,
+        "mirrored": mirrored_places(n).ctypes.data, "twiddles": twiddles(n, dtype).ctypes.data,
+        "transform": transform.address(dtype), "transpose": transpose.address(dtype), "pick": pick.address(dtype),
+        "product": (product_elementwise if paired else product_outer).address(dtype),
+    }  # fmt: skip
+    if cut.lanes_along == TIMES:
+        rows = max(1, min(R, machine.cache_bytes(2) // 4 // (compact * itemsize)))
+        values |= {
+            "C_chunks": 1, "block_pairs": 1, "pair_blocks": 1, "block_rows": rows,
+            "spectra": steps * compact, "results": rows * compact,
+            "a_frequency": R * steps * 2, "a_place": 0, "a_row": steps * 2, "a_imaginary": 1,
+            "b_frequency": 0, "b_place": vector, "b_panel": 0, "y_row": compact, "panels": 1,
+            "w_group": frequencies * R * steps * 2, "w_rows": steps * 2,
+        }  # fmt: skip
+    else:
+        panels, chunks = (R, 1) if paired else (-(-R // lanes), -(-C // lanes))
+        pair_blocks = -(-pairs // pairs_together(p, cut))
+        if p.N * groups * phases * pair_blocks < machine.threads() and p.flops > tuning.FFT_SPLIT_FLOPS:
+            pair_blocks = min(machine.threads(), pairs)
+        block_pairs = -(-pairs // pair_blocks)
+        values |= {
+            "C_chunks": chunks, "block_pairs": block_pairs, "pair_blocks": pair_blocks, "block_rows": R,
+            "spectra": block_pairs * chunks * inner * compact, "results": block_pairs * panels * compact,
+            "a_frequency": 0, "a_place": vector, "a_row": chunks * inner * compact, "a_imaginary": lanes,
+            "b_frequency": steps * vector * (1 if paired else panels), "b_place": 0,
+            "b_panel": steps * vector * (frequencies if paired else 1), "y_row": panels * compact, "panels": panels,
+            "w_group": frequencies * panels * steps * vector, "w_rows": 0,
+        }  # fmt: skip
+    values["size"] = groups * values["w_group"]
+    values["packed"] = (lanes + 2) * values["row"] + values["spectra"] + values["results"]
+    values["scratch"] = values["packed"] * itemsize
+    return record_of({name: values[name] for name in FIELDS})
+
+
+class Cut(NamedTuple):
+    """How a problem becomes transforms."""
+
+    lanes_along: int
+    slots: int
+    shift: int
+    taps: int  # of a slot
+    parts: int
+    n: int
+    hop: int
+
+    @property
+    def part_taps(self) -> int:
+        return -(-self.taps // self.parts)
+
+    def pairs(self, problem: Conv1dProblem) -> int:
+        """Pairs of blocks of a row, in the longest phase."""
+        return -(-problem.L_out // (self.shift * 2 * self.hop))
+
+
+@lru_cache(maxsize=1024)
+def best_cut(problem: Conv1dProblem) -> Cut:
+    """The cut that costs least, for any batch: the bits of a row may not depend on how many there are."""
+    return min(cuts(problem), key=lambda cut: cut_cost(problem, cut))
+
+
+def cuts(problem: Conv1dProblem) -> Iterator[Cut]:
+    """Every cut worth a thought."""
+    p = problem
+    lanes = machine.lanes(p.compute_dtype)
+    slots = p.stride // math.gcd(p.stride, p.dilation)
+    slots, shift = (p.K, 1) if slots >= p.K else (slots, slots * p.dilation // p.stride)
+    taps = -(-p.K // slots)
+    least_parts = -(-taps // tuning.LONGEST_PART)
+    for parts in range(least_parts, least_parts + 4):
+        part_taps = -(-taps // parts)
+        n = max(1 << (part_taps - 1).bit_length(), round_up(lanes, 16))
+        while n <= max(16 * part_taps, 1024) and n <= 2 * tuning.LONGEST_PART:
+            hop = n - part_taps + 1
+            hop -= hop % lanes if hop > 4 * lanes else 0  # stores that are aligned to a vector
+            yield Cut(lanes_of(p), slots, shift, taps, parts, n, hop)
+            n *= 2
+
+
+def lanes_of(problem: Conv1dProblem) -> int:
+    """What stands in the lanes: channels, unless most lanes would be empty."""
+    p, lanes = problem, machine.lanes(problem.compute_dtype)
+    if p.C_in_g == 1 and p.groups > 1:
+        return PAIRED_CHANNELS if p.C_in >= tuning.FULL_LANES * round_up(p.C_in, lanes) else TIMES
+    room = round_up(p.C_in_g, lanes) + round_up(p.C_out_g, lanes)
+    return CHANNELS if p.C_in_g + p.C_out_g >= tuning.FULL_LANES * room else TIMES
+
+
+class Amounts(NamedTuple):
+    """How often a row of the batch does what costs time, by vectors of lanes."""
+
+    forward: int  # transforms
+    back: int
+    products: int  # complex, of one frequency
+    tiles: int
+    weights: int  # numbers of the spectra of the weights
+    readings: int  # of them
+
+
+def amounts(problem: Conv1dProblem, cut: Cut) -> Amounts:
+    """For any batch: the bits of a row may not depend on how many there are."""
+    p, n, lanes = problem, cut.n, machine.lanes(problem.compute_dtype)
+    inner, pairs, phases = cut.slots * cut.parts, cut.pairs(problem), min(cut.shift, problem.L_out)
+    if cut.lanes_along == TIMES:
+        chunks = -(-phases * pairs // lanes)
+        rows = p.groups * -(-p.C_out_g // most_complex_rows())
+        weights = p.groups * -(-p.C_out_g // lanes) * p.C_in_g * inner * n
+        products = chunks * p.C_out * p.C_in_g * inner * n
+        return Amounts(chunks * p.C_in * inner, chunks * p.C_out, products, chunks * rows * n, weights, 0)
+    blocks = -(-pairs // pairs_together(p, cut))
+    rows = phases * blocks * -(-pairs // (blocks * most_complex_rows()))
+    if cut.lanes_along == PAIRED_CHANNELS:
+        chunks = -(-p.C_in // lanes)
+        outputs, steps = chunks * p.C_out_g, inner
+        forward = chunks * inner
+    else:
+        outputs, steps = p.groups * -(-p.C_out_g // lanes), p.C_in_g * inner
+        forward = p.groups * -(-p.C_in_g // lanes) * inner
+    pairs, weights = pairs * phases, outputs * steps * n
+    return Amounts(pairs * forward, pairs * outputs, pairs * weights, rows * outputs * n, weights, phases * blocks)
+
+
+def pairs_together(problem: Conv1dProblem, cut: Cut) -> int:
+    """Pairs of blocks whose spectra stay in L2; more, where weights that L2 can't hold would be read once more."""
+    p, itemsize = problem, problem.compute_dtype.itemsize
+    lanes, inner = machine.lanes(p.compute_dtype), cut.slots * cut.parts
+    most, vectors = machine.cache_bytes(2) * 3 // 4, inner + p.C_out_g
+    if cut.lanes_along == CHANNELS:
+        vectors = -(-p.C_in_g // lanes) * inner + -(-p.C_out_g // lanes)
+        weights = -(-p.C_out_g // lanes) * p.C_in_g * inner * cut.n * lanes * itemsize
+        most = max(most, min(weights, 8 * machine.cache_bytes(2)))
+    return max(1, most // (vectors * 2 * cut.n * lanes * itemsize))
+
+
+def uncached_bytes(problem: Conv1dProblem, weights: int) -> int:
+    """Bytes of so many vectors of weights that the cache can't hold."""
+    size = weights * machine.lanes(problem.compute_dtype) * problem.compute_dtype.itemsize
+    return max(size - 4 * machine.cache_bytes(2), 0)
+
+
+def cut_cost(problem: Conv1dProblem, cut: Cut) -> float:
+    """What a row of the batch costs, in multiply-adds of a vector."""
+    p, c, lanes = problem, amounts(problem, cut), machine.lanes(problem.compute_dtype)
+    neighbours = p.stride * cut.shift == 1 and (not p.channels_last or p.C_in == p.C_out == 1)
+    moved = lanes * (c.forward * (cut.n + cut.hop) + c.back * 2 * cut.hop)
+    return (
+        (c.forward + c.back) * (tuning.FFT_PASSES * cut.n * math.log2(cut.n) + tuning.FFT_ROWS * lanes)
+        + moved * (tuning.FFT_MOVES if neighbours else tuning.FFT_STRIDED_MOVES)
+        + c.products * tuning.FFT_PRODUCT
+        + c.tiles * tuning.FFT_TILE
+        + c.readings * uncached_bytes(p, c.weights) * tuning.FFT_READ_BYTES
+    )
+
+
+def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+    """What it does, see cost.py."""
+    cut = best_cut(problem)
+    weights = amounts(problem, cut).weights
+    preparing = weights * (tuning.FFT_PASSES / 2 * math.log2(cut.n) + tuning.FFT_WEIGHTS)
+    preparing += uncached_bytes(problem, weights) * tuning.FFT_WRITTEN_BYTES
+    return {"call": 1, "operation": cut_cost(problem, cut)}, {"preparation": 1, "prepared operation": preparing}
+
+
+def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The spectra of the weights, (C_out, C_in/groups, K) with any strides, and behind them the weights themselves.
+
+    Spectra are conjugated, as a correlation wants them, over n, and stand by frequency f up to n/2:
+
+        TIMES              (groups, f, R, steps, 2)                        a step is (channel, slot, part)
+        CHANNELS           (groups, f, R / lanes, steps, 2, lanes)         a step is (slot, part, channel)
+        PAIRED_CHANNELS    (C_in / lanes, R, f, steps, 2, lanes)           a step is (slot, part)
+    """
+    p, size = problem, int(geometry["size"][0])
+    prepared = np.empty(size + w.size, p.compute_dtype)
+    prepared[size:] = flat(w, p.compute_dtype)
+    w, nothing = readable(w), prepared[:0]
+    _, preparing = units("fft", counts, problem)
+    with workers_for(seconds(preparing)) as workers:
+        twin = transform_weights.twin(w.dtype, p.compute_dtype, geometry.dtype, parallel=workers > 1)
+        twin(w, nothing, nothing, prepared[None, None], geometry, 0, workers, workers)
+    return prepared
+
+
+@kernel
+def aligned(room, at, count):
+    """A part of `room` that starts on a cache line."""
+    return span(room, at + -address(room) % LINE_BYTES // room.itemsize, count)
+
+
+@kernel
+def turn_lanes(packed, at, spectrum, g):
+    """Rows of n samples from `at` on become the real parts of the lanes."""
+    size = packed.itemsize
+    call(
+        g.transpose,
+        (
+            address(packed) + at * size, spectrum, g.passes,
+            g.n // g.lanes, g.lanes, g.row, 2 * g.lanes * g.lanes, 2 * g.lanes,
+        ),
+    )  # fmt: skip
+
+
+@kernel
+def pack_taps(w, group, chunk, step, g, packed, at):
+    """The taps of a step of the filters that stand in the lanes; how many lanes have one."""
+    inner, used = g.slots * g.parts, 0
+    c, part = split(step, inner)
+    if g.lanes_along == CHANNELS:
+        part, c = split(step, g.C)
+    slot, part = split(part, g.parts)
+    first = part * g.part_taps
+    count = max(min(g.part_taps, (g.K - 1 - slot) // g.slots + 1 - first), 0)
+    for lane in range(g.lanes):
+        row = at + lane * g.row
+        filter = group * g.R + chunk * g.lanes + lane
+        end = min((group + 1) * g.R, w.shape[0])
+        if g.lanes_along == PAIRED_CHANNELS:
+            filter, end = (group * g.lanes + lane) * g.R + chunk, w.shape[0]
+        if filter < end:
+            used = lane + 1
+            taps = span(packed, row, count)
+            copy_line(times_of(w, filter, c, slot + g.slots * first, g.slots, count), taps)
+            span(packed, row + count, g.n - count)[:] = 0
+        else:
+            span(packed, row, g.n)[:] = 0
+    return used
+
+
+@driver
+def transform_weights(w, nothing, bias, y, g, part, parts):
+    """One part of the spectra of the weights."""
+    spectra = y[0, 0]
+    size, most = spectra.itemsize, min(STEPS_AT_ONCE, g.steps + g.steps % 2)
+    room = np.empty(g.lanes * g.row + most // 2 * g.compact + LINE_BYTES // size, spectra.dtype)
+    packed = aligned(room, 0, g.lanes * g.row)
+    pairs = aligned(room, g.lanes * g.row, most // 2 * g.compact)
+    chunks = g.R if g.lanes_along == PAIRED_CHANNELS else -(-g.R // g.lanes)
+    blocks = -(-g.steps // most)
+    items = g.groups * chunks * blocks
+    w_chunk = g.lanes * g.w_rows if g.lanes_along == TIMES else g.b_panel
+    f_step, w_step, w_imaginary, w_lane = g.b_frequency, 2 * g.lanes, g.lanes, 1
+    if g.lanes_along == TIMES:
+        f_step, w_step, w_imaginary, w_lane = g.a_frequency, 2, 1, g.w_rows
+    for item in range(even(items, parts, part), even(items, parts, part + 1)):
+        rest, block = split(item, blocks)
+        group, chunk = split(rest, chunks)
+        count, used = min(most, g.steps - block * most), 0
+        for i in range(0, count, 2):
+            spectrum = address(pairs) + i // 2 * g.compact * size
+            for j in range(2):
+                if i + j < count:
+                    used = pack_taps(w, group, chunk, block * most + i + j, g, packed, 0)
+                else:
+                    packed[:] = 0
+                turn_lanes(packed, 0, spectrum + j * g.lanes * size, g)
+            call(g.transform, (spectrum, g.twiddles, g.passes, g.n, g.lanes, 1))
+        to = group * g.w_group + chunk * w_chunk + block * most * w_step
+        call(
+            g.pick,
+            (
+                address(pairs), address(spectra) + to * size, g.mirrored, g.frequencies, g.n, g.lanes,
+                used if g.lanes_along == TIMES else g.lanes, count, g.compact, f_step, w_step, w_imaginary, w_lane,
+            ),
+        )  # fmt: skip
+    room[0] = 0  # keeps it until here: its parts are only lent
+
+
+@kernel
+def place_of_lane(g, item, i, lane, N, back):
+    """Which row of the batch, channel, phase and pair of blocks `lane` of the buffer `i` of an item is.
+
+    Channels of x on the way in, of y on the way back.  The row is -1 where the lane is empty.
+    """
+    channels = g.R if back else g.C
+    if g.lanes_along == TIMES:
+        group, chunk = divmod(item, -(-N * g.phases * g.pairs // g.lanes))
+        rest, pair = split(chunk * g.lanes + lane, g.pairs)
+        n, phase = split(rest, g.phases)
+        return (n if n < N else -1), group * channels + i, phase, pair
+    rest, block = split(item, g.pair_blocks)
+    rest, phase = split(rest, g.phases)
+    n, group = split(rest, g.groups)
+    if g.lanes_along == CHANNELS:
+        pair, chunk = split(i, -(-channels // g.lanes))
+        c = chunk * g.lanes + lane
+        n = n if c < channels else -1
+        c += group * channels
+    else:
+        pair, copy = split(i, g.R) if back else (i, 0)
+        c = group * g.lanes + lane
+        n = n if c < g.channels else -1
+        c = c * g.R + copy if back else c
+    return n, c, phase, pair + even(g.pairs, g.pair_blocks, block)
+
+
+@kernel
+def outputs_of(g, phase, pair):
+    """Outputs of a phase in a pair of blocks."""
+    return min(2 * g.hop, (g.L_out - phase - 1) // g.shift + 1 - 2 * g.hop * pair)
+
+
+@kernel
+def pack_part(x, n, c, phase, pair, slot, part, count, g, packed, at):
+    """The samples that the taps of a part find in a slot for the first `count` outputs of a pair; how many."""
+    count += min(g.part_taps, (g.K - 1 - slot) // g.slots + 1 - part * g.part_taps) - 1
+    first = phase + g.shift * (2 * g.hop * pair + part * g.part_taps)
+    start = first * g.stride + slot * g.dilation - g.pad_left
+    pack_times(x, n, c, start, g.shift * g.stride, g.mode, packed, at, count)
+    return count
+
+
+@kernel
+def fill_spectra(x, item, buffers, g, packed, spectra):
+    """The spectra of all slots and parts of the buffers of an item."""
+    size = spectra.itemsize
+    for i in range(buffers):
+        for slot in range(g.slots):
+            for part in range(g.parts):
+                for lane in range(g.lanes):
+                    n, c, phase, pair = place_of_lane(g, item, i, lane, x.shape[0], False)
+                    count = outputs_of(g, phase, pair)
+                    if n < 0 or count <= 0:
+                        continue
+                    at = lane * g.row
+                    filled = pack_part(x, n, c, phase, pair, slot, part, count, g, packed, at)
+                    span(packed, at + filled, g.hop + g.n - filled)[:] = 0
+                spectrum = address(spectra) + ((i * g.slots + slot) * g.parts + part) * g.compact * size
+                turn_lanes(packed, 0, spectrum, g)
+                turn_lanes(packed, g.hop, spectrum + g.lanes * size, g)
+                call(g.transform, (spectrum, g.twiddles, g.passes, g.n, g.lanes, 1))
+
+
+@kernel
+def sum_plainly(x, w, n, r, phase, pair, count, g, packed, at):
+    """packed[at : at + count] = the sums of one pair of blocks, tap by tap; a chain of sums has CHUNK at most."""
+    C = w.size // (g.K * g.C_out)
+    c0 = r // (g.C_out * C // g.channels) * C  # of the group of r
+    samples, total, chain = g.lanes * g.row, span(packed, at, count), span(packed, (g.lanes + 1) * g.row, count)
+    total[:] = 0
+    for c in range(C):
+        for slot in range(g.slots):
+            for part in range(g.parts):
+                taps = pack_part(x, n, c0 + c, phase, pair, slot, part, count, g, packed, samples) - count + 1
+                for m0 in range(0, taps, CHUNK):
+                    chain[:] = 0
+                    for m in range(m0, min(m0 + CHUNK, taps)):
+                        weight = w[(r * C + c) * g.K + slot + g.slots * (part * g.part_taps + m)]
+                        row = span(packed, samples + m, count)
+                        for j in range(count):
+                            chain[j] += weight * row[j]
+                    for j in range(count):
+                        total[j] += chain[j]
+
+
+@kernel
+def store(x, w, bias, y, item, i, g, packed, spectrum):
+    """The outputs of one buffer, transformed back: finished, and recomputed where they overflowed or are not finite."""
+    size = packed.itemsize
+    call(g.transform, (spectrum, g.twiddles, g.passes, g.n, g.lanes, 0))
+    for block in range(2):
+        call(
+            g.transpose,
+            (
+                spectrum + block * g.lanes * size, address(packed) + block * g.hop * size, g.passes,
+                -(-g.hop // g.lanes), 2 * g.lanes * g.lanes, 2 * g.lanes, g.lanes, g.row,
+            ),
+        )  # fmt: skip
+    for lane in range(g.lanes):
+        n, r, phase, pair = place_of_lane(g, item, i, lane, y.shape[0], True)
+        count = outputs_of(g, phase, pair)
+        if n < 0 or count <= 0:
+            continue
+        at = lane * g.row
+        row = span(packed, at, count)
+        wrong = False
+        for j in range(count):
+            wrong |= not abs(row[j]) < np.inf
+        if wrong:
+            sum_plainly(x, w, n, r, phase, pair, count, g, packed, at)
+        if bias.size:
+            for j in range(count):
+                row[j] += bias[r]
+        if g.activation:
+            for j in range(count):
+                row[j] = activated(row[j], g.activation)
+        target = times_of(y, n, r, phase + g.shift * 2 * g.hop * pair, g.shift, count)
+        if target.strides[0] == target.itemsize:
+            copied(row, contiguous(target))
+        else:
+            target[:] = row
+
+
+@driver
+def run_fft(x, w, bias, y, g, part, parts):
+    """One part of the blocks, neighbours all."""
+    room = np.empty(g.packed + LINE_BYTES // y.itemsize, y.dtype)
+    packed = aligned(room, 0, g.packed)
+    span(packed, 0, (g.lanes + 2) * g.row)[:] = 0  # empty lanes are transformed too, and denormals are slow
+    spectra = span(packed, (g.lanes + 2) * g.row, g.spectra)
+    results = span(packed, (g.lanes + 2) * g.row + g.spectra, g.results)
+    weights, size, N = span(w, g.size, w.size - g.size), y.itemsize, y.shape[0]
+    table = new_table(g)
+    items = g.groups * -(-N * g.phases * g.pairs // g.lanes)
+    if g.lanes_along != TIMES:
+        items = N * g.groups * g.phases * g.pair_blocks
+    for item in range(even(items, parts, part), even(items, parts, part + 1)):
+        group, buffers = item // (items // g.groups), g.C
+        if g.lanes_along != TIMES:
+            block = item % g.pair_blocks
+            group = item // g.pair_blocks // g.phases % g.groups
+            buffers = even(g.pairs, g.pair_blocks, block + 1) - even(g.pairs, g.pair_blocks, block)
+        pairs = buffers
+        if g.lanes_along != TIMES:
+            buffers *= g.C_chunks
+        fill_spectra(x, item, buffers, g, packed, spectra)
+        for r0 in range(0, g.R if g.lanes_along == TIMES else 1, g.block_rows):
+            rows = min(g.block_rows, g.R - r0) if g.lanes_along == TIMES else pairs
+            factors = address(w) + (group * g.w_group + r0 * g.w_rows) * size
+            a, b = address(spectra), factors
+            if g.lanes_along == TIMES:
+                a, b = b, a
+            call(
+                g.product,
+                (
+                    a, b, address(results), address(table), g.mirrored, g.steps, g.frequencies,
+                    g.a_frequency, g.a_place, g.a_row, g.a_imaginary, g.b_frequency, g.b_place, g.b_panel,
+                    2 * g.lanes, g.compact, g.y_row, g.panels, rows, g.tile_rows, 1 if g.lanes_along == TIMES else 0,
+                ),
+            )  # fmt: skip
+            for i in range(rows * g.panels):
+                store(x, weights, bias, y, item, r0 + i, g, packed, address(results) + i * g.compact * size)
+    room[0] = 0  # keeps it until here: its parts are only lent
+
+
+@kernel
+def new_table(g):
+    """Where each step of a product finds its operands: two numbers a step."""
+    table, inner = np.empty(2 * g.steps, np.int64), g.slots * g.parts
+    for step in range(g.steps):
+        if g.lanes_along == TIMES:
+            table[2 * step], table[2 * step + 1] = 2 * step, step * g.compact
+        elif g.lanes_along == CHANNELS:
+            part, c = split(step, g.C)
+            chunk, lane = c // g.lanes, c % g.lanes
+            table[2 * step] = (chunk * inner + part) * g.compact + lane
+            table[2 * step + 1] = 2 * g.lanes * step
+        else:
+            table[2 * step], table[2 * step + 1] = step * g.compact, 2 * g.lanes * step
+    return table

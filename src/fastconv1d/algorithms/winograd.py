@@ -1,0 +1,462 @@
+"""Winograd's minimal filtering: four outputs of r taps from r + 3 products, where the direct sum takes 4 r.
+
+    y[4 q + i] = sum over j of A[i, j] * (sum over steps of (G w)[j] * (B x[4 q : 4 q + r + 3])[j])
+
+The inner sums are r + 3 matrix products, which the register tile sweeps; the matrices are those of toom_cook.py.
+
+Packing (packing.py) makes any problem one of stride 1: the taps of a channel fall into `slots`, where neighbours are
+`spacing` places apart.  Tile u = q * spacing + phase of a block has its outputs (4 q + i) * spacing + phase for i < 4.
+Up to 5 taps of a slot are r; more of them are `laps` of r = 4, which find the same samples `spacing` tiles further on.
+So a step of the products is a channel, a slot and a lap, and beside the block of y there are
+
+    lanes along   weights                                   samples                          products
+    TIMES         (groups, points, C_out, steps)            (points, channels, slots, u)     (points, rows, u)
+    CHANNELS      (groups, points, panels, steps, columns)  (points, u, slots, channels)     (points, u, columns)
+
+whose weights are followed by those of the direct sum: a tile that sees a NaN, an infinity or an overflow spreads it to
+all its outputs, and what is not finite is summed again by itself.
+
+The error, in units of u * sum|x||w| over the window: at most 20 in 10^6 sums of normal data.  Over all windows of the
+tile, as one large sample disturbs its neighbours: at most 25, also where magnitudes range over 10^6.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import machine, simd, tuning
+from ..compile import driver, kernel, standalone
+from ..cost import Counts
+from ..decoding import number
+from ..epilogue import ACTIVATION_CODES, finish
+from ..geometry import CHANNELS, MODE_CODES, TIMES, record_of, round_up
+from ..packing import pack, source_index, split
+from ..problem import Conv1dProblem
+from ..simd import (
+    address,
+    all_finite,
+    call,
+    channels_of,
+    contiguous,
+    copy_lanes,
+    copy_vector,
+    products_of,
+    shifted,
+    span,
+    times_of,
+    unzip4,
+    zip4,
+)
+from ..sweep import even, sweep_outer
+from ..toom_cook import POINTS, matrices
+from . import direct
+
+LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
+
+#: The bound of the error, see above.
+UNITS = 40.0
+
+#: Outputs of a tile.
+OUTPUTS = 4
+#: A slot of more taps is cut into laps of OUTPUTS taps.
+MOST_TAPS = max(POINTS)
+#: Where, after the offsets of a tile with that many taps, the kernels note that an output is not finite.
+BAD = OUTPUTS + MOST_TAPS - 1
+
+MATRICES = {taps: matrices(OUTPUTS, points) for taps, points in POINTS.items()}
+times_A = products_of({taps: A for taps, (A, _, _) in MATRICES.items()})
+times_G = products_of({taps: G for taps, (_, G, _) in MATRICES.items()})
+times_B = products_of({taps: B for taps, (_, _, B) in MATRICES.items()})
+
+
+@standalone(pointers=3, integers=6)
+def row_to_samples(row, phases, samples, offsets, taps, spacing, tiles, phase_step, step, lanes):
+    """samples[j * step + u] = sum over i of B[j, i] * row[(4 q + i) * spacing + phase] for every tile u."""
+    if spacing == 1:
+        for q in range(0, tiles + 1, lanes):
+            unzip4(row, OUTPUTS * q, phases, q, phase_step)
+    else:
+        for i in range(OUTPUTS):
+            for q in range(tiles // spacing + 1):
+                # What is copied beyond the run is overwritten by the next one.
+                for at in range(0, spacing, lanes):
+                    copy_vector(row, (OUTPUTS * q + i) * spacing + at, phases, i * phase_step + q * spacing + at)
+    times_B(taps, phases, offsets, samples, step, tiles)
+
+
+@standalone(pointers=2, integers=6)
+def places_to_samples(places, samples, offsets, taps, spacing, tiles, channels, step, row):
+    """The same for places that hold `channels` numbers each, c < channels of samples[j * step + u * row + c]."""
+    for q in range(tiles // spacing):
+        for phase in range(spacing):
+            place, u = OUTPUTS * q * spacing + phase, q * spacing + phase
+            times_B(taps, shifted(places, place * channels), offsets, shifted(samples, u * row), step, channels)
+
+
+@standalone(pointers=3, integers=6)
+def products_to_row(products, phases, y, offsets, taps, spacing, tiles, phase_step, count, lanes):
+    """y[(4 q + i) * spacing + phase] = sum over j of A[i, j] * products[offsets[j] + u] for the first `count` of y."""
+    times_A(taps, products, offsets, phases, phase_step, tiles)
+    for i in range(OUTPUTS):
+        if not all_finite(phases, i * phase_step, tiles):
+            offsets[BAD] = 1
+    if spacing == 1:
+        whole = count // (OUTPUTS * lanes) * lanes
+        for q in range(0, whole, lanes):
+            zip4(phases, q, phase_step, y, OUTPUTS * q)
+        for t in range(OUTPUTS * whole, count):
+            y[t] = phases[t % OUTPUTS * phase_step + t // OUTPUTS]
+    else:
+        for q in range(tiles // spacing):
+            for i in range(OUTPUTS):
+                t, at = (OUTPUTS * q + i) * spacing, i * phase_step + q * spacing
+                if spacing < lanes and t + lanes <= count:  # beyond the run as above
+                    copy_vector(phases, at, y, t)
+                else:
+                    for j in range(0, min(spacing, count - t), lanes):
+                        copy_lanes(phases, at + j, y, t + j, min(spacing, count - t) - j)
+
+
+@standalone(pointers=3, integers=7)
+def products_to_places(products, edge, y, offsets, taps, spacing, tiles, channels, row, y_row, count):
+    """y[((4 q + i) * spacing + phase) * y_row + c] = sum over j of A[i, j] * products[offsets[j] + u * row + c]."""
+    for q in range(tiles // spacing):
+        for phase in range(spacing):
+            t, u = OUTPUTS * q * spacing + phase, q * spacing + phase
+            source, place = shifted(products, u * row), shifted(y, t * y_row)
+            if t + (OUTPUTS - 1) * spacing < count:
+                times_A(taps, source, offsets, place, spacing * y_row, channels)
+                for i in range(OUTPUTS):
+                    if not all_finite(place, i * spacing * y_row, channels):
+                        offsets[BAD] = 1
+            elif t < count:
+                times_A(taps, source, offsets, edge, channels, channels)
+                if not all_finite(edge, 0, OUTPUTS * channels):
+                    offsets[BAD] = 1
+                for i in range(-(-(count - t) // spacing)):
+                    for c in range(channels):
+                        place[i * spacing * y_row + c] = edge[i * channels + c]
+
+
+@standalone(pointers=2, integers=3)
+def weigh(taps_of_w, weights, offsets, taps, step, count):
+    """weights[j * step + s] = sum over k of G[j, k] * taps_of_w[offsets[k] + s]."""
+    times_G(taps, taps_of_w, offsets, weights, step, count)
+
+
+def slots_of(problem: Conv1dProblem) -> int:
+    """Slots of a channel: the fewest in which taps are a whole number of places apart."""
+    return problem.stride // math.gcd(problem.stride, problem.dilation)
+
+
+def tile_of(problem: Conv1dProblem) -> tuple[int, int, int]:
+    """How far apart neighbours of a slot are, the taps of a lap, and the laps."""
+    slots = slots_of(problem)
+    in_slot = -(-problem.K // slots)
+    taps, laps = (in_slot, 1) if in_slot <= MOST_TAPS else (OUTPUTS, -(-in_slot // OUTPUTS))
+    return slots * problem.dilation // problem.stride, taps, laps
+
+
+def refuse(problem: Conv1dProblem) -> str | None:
+    """Why there are no products to save, or None."""
+    if problem.C_in_g == 1:
+        return "a group has one input channel, whose transform costs more than its products"
+    if problem.K <= slots_of(problem):
+        return f"no two of {problem.K} taps are a multiple of the stride apart"
+    return direct.refuse(problem)
+
+
+def sample_bytes() -> int:
+    """Room for the samples of a block."""
+    return int(machine.cache_bytes(2) * tuning.SAMPLES_SHARE)
+
+
+def apart(step: int, itemsize: int) -> int:
+    """At least `step` elements, and not a multiple of a page: what is a page apart shares a set of the cache."""
+    page, line = 4096 // itemsize, machine.LINE_BYTES // itemsize
+    return round_up(step, line) if step < page // 4 else round_up(step, page) + line
+
+
+def fewest_columns(units: int, spacing: int, lanes: int, choices: range) -> int:
+    """Into how many blocks to cut `units` of `spacing` tiles, so that few columns of the register tile stay idle.
+
+    To read all weights once more costs about as much as `lanes` columns.
+    """
+    return min(choices, key=lambda blocks: blocks * (round_up(-(-units // blocks) * spacing, lanes) + lanes))
+
+
+def geometry(problem: Conv1dProblem) -> np.ndarray:
+    """Blocks of tiles whose samples stay in L2 while all weights pass by."""
+    p, dtype = problem, problem.compute_dtype
+    lanes, itemsize = machine.lanes(dtype), dtype.itemsize
+    along_time = not p.channels_last
+    C, R = p.C_in_g, p.C_out // p.groups
+    slots = slots_of(p)
+    spacing, taps, laps = tile_of(p)
+    points, steps = taps + OUTPUTS - 1, C * slots * laps
+
+    # A unit of time is `spacing` tiles.
+    units = -(-p.L_out // (OUTPUTS * spacing))
+    most = max(sample_bytes() // (points * C * slots * itemsize), 3 * lanes)
+    fewest = -(-units // max(most // spacing, 1))
+    threads, items = machine.threads(), p.N * p.groups
+    time_blocks = fewest_columns(units, spacing, lanes, range(fewest, 2 * fewest + 1))
+    row_units, row_blocks = -(-R // tuning.BLOCK_ROWS), 1
+    blocks = items * time_blocks
+    if blocks % threads and blocks < 8 * threads:  # as much for every thread, see direct.py
+        if units * spacing >= 6 * lanes * threads:
+            time_blocks = fewest_columns(
+                units, spacing, lanes, range(round_up(fewest, threads), 3 * fewest + threads, threads)
+            )
+        else:
+            row_blocks = min(threads, row_units)
+    unit_tiles = -(-units // time_blocks)
+    tiles = unit_tiles * spacing
+    reach = tiles + (laps - 1) * spacing  # tiles of samples
+
+    if along_time:
+        rows = min(tuning.BLOCK_ROWS, R)
+        tile_rows, tile_columns = simd.tile_for(rows, tiles, lanes)
+    else:
+        tile_rows, tile_columns = simd.tile_for(tiles, R, lanes)
+        rows = round_up(tuning.BLOCK_ROWS, tile_columns)
+    row_units = -(-R // rows)
+    width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
+    row = round_up(max(width + (p.K - 1) // slots * spacing, OUTPUTS * (reach + spacing)), OUTPUTS * lanes) + lanes
+    # In NWC long runs of memory are worth more than a packed block in L1.
+    room = machine.cache_bytes(1) // 2 if along_time else machine.cache_bytes(2) // 2
+    block_channels = max(1, min(C, room // (slots * row * itemsize)))
+    sample_row, samples = (round_up(reach, lanes), C * slots) if along_time else (C * slots, reach)
+    product_row, products = (round_up(tiles, lanes), rows) if along_time else (round_up(rows, lanes), tiles)
+    sample_step, product_step = apart(samples * sample_row, itemsize), apart(products * product_row, itemsize)
+    phase_step = apart(reach + 2 * spacing + lanes, itemsize)
+    columns = 1 if along_time else round_up(R, tile_columns)
+    scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step)
+    return record_of({
+        "groups": p.groups, "C": C, "R": R, "L_out": p.L_out, "steps": steps, "K": p.K,
+        "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
+        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "lanes_along": TIMES if along_time else CHANNELS, "slots": slots, "shift": spacing, "row": row,
+        "packed": block_channels * slots * row + lanes, "width": width, "block_channels": block_channels,
+        "taps": taps, "laps": laps, "points": points, "spacing": spacing, "tiles": tiles, "reach": reach,
+        "phase_step": phase_step, "sample_row": sample_row, "sample_step": sample_step,
+        "product_row": product_row, "product_step": product_step,
+        "weight_step": (R if along_time else columns) * steps,
+        "block_times": OUTPUTS * tiles, "time_blocks": -(-units // unit_tiles),
+        "scratch": scratch * itemsize + 16 * steps,
+        "row_unit": rows, "row_units": row_units, "row_blocks": min(row_blocks, row_units), "block_steps": steps,
+        "tile_rows": tile_rows, "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
+        "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
+        "output": (products_to_row if along_time else products_to_places).address(dtype),
+    })  # fmt: skip
+
+
+def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+    """What it does, see cost.py."""
+    p = problem
+    lanes, slots = machine.lanes(p.compute_dtype), slots_of(p)
+    spacing, taps, laps = tile_of(p)
+    points, steps = taps + OUTPUTS - 1, p.C_in_g * slots * laps
+    tiles = -(-p.L_out // (OUTPUTS * spacing)) * spacing
+    blocks = max(tiles * points * p.C_in_g * slots * p.compute_dtype.itemsize / sample_bytes(), 1)
+    reach = tiles + blocks * (laps - 1) * spacing
+    if p.channels_last:
+        vectors = p.groups * -(-p.C_out_g // lanes) * tiles
+        samples = p.groups * -(-p.C_in_g // lanes) * slots * reach
+    else:
+        vectors, samples = p.C_out * -(-tiles // lanes), p.C_in * slots * -(-reach // lanes)
+    running = {
+        "call": 1,
+        "fma": vectors * points * steps,
+        "flush": vectors * points * -(-steps // tuning.CHUNK),
+        "output": vectors * points,
+        "sample": samples * points,
+        "row": p.C_in * slots * blocks,
+        "weight": points * p.C_out * steps * blocks,
+    }
+    if p.stride > 1 and not p.channels_last:
+        running["thinned"] = p.C_in * slots * OUTPUTS * reach
+    if spacing > 1 and not p.channels_last:
+        runs = OUTPUTS * -(-spacing // lanes)
+        running["run"] = (p.C_in * slots * reach + p.C_out * tiles) / spacing * runs
+    return running, {"preparation": 1, "prepared weight": points * p.C_out * steps}
+
+
+def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The transformed weights, and after them (C_out, C_in/groups, K)."""
+    g, dtype = geometry[0], problem.compute_dtype
+    groups, C, R, K, slots, laps, taps, points = (
+        int(g[name]) for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "points")
+    )
+    step = int(g.weight_step)
+    weights = np.empty(groups * points * step + w.size, dtype)
+    w = w.reshape(groups, R, C, K)
+    weights[groups * points * step :].reshape(w.shape)[...] = w
+    along_time = g.lanes_along == TIMES
+    columns = 1 if along_time else int(g.tile_columns)
+    # The taps of G, each as the matrix of the steps that it belongs to; those past K are zeros.
+    shape = (
+        (groups, R, C, slots, laps)
+        if along_time
+        else (groups, step // int(g.steps) // columns, laps, slots, C, columns)
+    )
+    by_tap = np.zeros((taps, *shape), dtype)
+    for k in range(K):
+        lap, tap = divmod(k // slots, taps)
+        source = w[..., k]
+        if along_time:
+            by_tap[tap][..., k % slots, lap] = source
+        else:
+            for panel in range(shape[1]):
+                part = source[:, panel * columns : (panel + 1) * columns].transpose(0, 2, 1)
+                by_tap[tap, :, panel, lap, k % slots, :, : part.shape[-1]] = part
+    offsets = np.arange(taps) * (groups * step)
+    for group in range(groups):
+        weigh.run(by_tap.reshape(-1)[group * step :], weights[group * points * step :], offsets, taps, step, step)
+    return weights
+
+
+@kernel
+def sample(x, n, group, t0, g, packed, phases, samples, offsets):
+    """The samples of a block of times."""
+    size = packed.itemsize
+    for c0 in range(0, g.C, g.block_channels):
+        c1 = min(c0 + g.block_channels, g.C)
+        pack(x, n, group * g.C + c0, group * g.C + c1, 1, 0, g.C * g.K, t0, g.width, g, packed)
+        if g.lanes_along == TIMES:
+            for i in range(g.points):
+                offsets[i] = i % OUTPUTS * g.phase_step + i // OUTPUTS * g.spacing
+            for i in range((c1 - c0) * g.slots):
+                call(
+                    g.sample,
+                    (
+                        address(packed) + i * g.row * size, address(phases),
+                        address(samples) + (c0 * g.slots + i) * g.sample_row * size, address(offsets),
+                        g.taps, g.spacing, g.reach, g.phase_step, g.sample_step, g.lanes,
+                    ),
+                )  # fmt: skip
+        else:
+            for i in range(g.points):
+                offsets[i] = i * g.spacing * (c1 - c0)
+            for slot in range(g.slots):
+                call(
+                    g.sample,
+                    (
+                        address(packed) + slot * g.row * (c1 - c0) * size,
+                        address(samples) + (slot * g.C + c0) * size, address(offsets),
+                        g.taps, g.spacing, g.reach, c1 - c0, g.sample_step, g.sample_row,
+                    ),
+                )  # fmt: skip
+
+
+@kernel
+def output(y, n, channel, channels, t0, t1, g, phases, products, offsets):
+    """The outputs of a block of times, for the channels of a row unit."""
+    size, y_c, y_t = y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
+    target = address(y) + n * y.strides[0] + channel * y.strides[1] + t0 * y.strides[2]
+    if g.lanes_along == TIMES:
+        for r in range(channels):
+            call(
+                g.output,
+                (
+                    address(products) + r * g.product_row * size, address(phases), target + r * y_c * size,
+                    address(offsets), g.taps, g.spacing, g.tiles, g.phase_step, t1 - t0, g.lanes,
+                ),
+            )  # fmt: skip
+    else:
+        call(
+            g.output,
+            (
+                address(products), address(phases), target, address(offsets),
+                g.taps, g.spacing, g.tiles, channels, g.product_row, y_t, t1 - t0,
+            ),
+        )  # fmt: skip
+
+
+@kernel
+def plain_sum(x, n, channel, t, g, w, at):
+    """The output `t` of a channel of y, by its weights w[at:]; `channel` is the first of x that it sees."""
+    total = 0.0
+    for c in range(g.C):
+        for k in range(g.K):
+            i = source_index(t * g.stride + k * g.dilation - g.pad_left, x.shape[2], g.mode)
+            sample = 0.0 if i < 0 else float(number(x[n, channel + c, i]))
+            total += float(w[at + c * g.K + k]) * sample
+    return total
+
+
+@kernel
+def mend(x, n, group, r0, r1, t0, t1, g, w, y):
+    """Sum again whatever is not finite among the channels r0 to r1 of a group and the times t0 to t1."""
+    plain = w.size - g.groups * g.R * g.C * g.K
+    channel = group * g.R + r0
+    along_time = g.lanes_along == TIMES
+    for i in range(r1 - r0 if along_time else t1 - t0):
+        if along_time:
+            run = contiguous(times_of(y, n, channel + i, t0, 1, t1 - t0))
+        else:
+            run = contiguous(channels_of(y, n, channel, r1 - r0, t0 + i))
+        for j in range(run.size):
+            if run[j] - run[j] != 0:
+                r, t = (channel + i, t0 + j) if along_time else (channel + j, t0 + i)
+                run[j] = plain_sum(x, n, group * g.C, t, g, w, plain + r * g.C * g.K)
+
+
+@driver
+def run_winograd(x, w, bias, y, g, part, parts):
+    """One part of the blocks, neighbours all."""
+    size = y.itemsize
+    packed, phases = np.empty(g.packed, y.dtype), np.empty(max(OUTPUTS * g.phase_step, OUTPUTS * g.row_unit), y.dtype)
+    line = LINE_BYTES // size
+    room = np.empty(g.points * (g.sample_step + g.product_step) + 2 * g.lanes + line, y.dtype)
+    samples = span(room, -address(room) % LINE_BYTES // size, room.size - line)
+    products = span(samples, g.points * g.sample_step + g.lanes, g.points * g.product_step)
+    sample_offsets, product_offsets = np.zeros(BAD + 1, np.int64), np.zeros(BAD + 1, np.int64)
+    table = np.empty(2 * g.steps, np.int64)
+    for j in range(g.points):
+        product_offsets[j] = j * g.product_step
+        if g.lanes_along == TIMES:  # vectors are read past the last tile, where denormals would be slow
+            for i in range(g.C * g.slots):
+                span(samples, j * g.sample_step + i * g.sample_row + g.reach, g.sample_row - g.reach)[:] = 0
+    for s in range(g.steps):
+        if g.lanes_along == TIMES:  # a step is (channel, slot, lap)
+            row, lap = split(s, g.laps)
+            table[2 * s], table[2 * s + 1] = s, row * g.sample_row + lap * g.spacing
+        else:  # a step is (lap, slot, channel)
+            lap, place = split(s, g.sample_row)
+            table[2 * s], table[2 * s + 1] = lap * g.spacing * g.sample_row + place, s * g.tile_columns
+    items = x.shape[0] * g.groups * g.time_blocks * g.row_blocks
+    for item in range(even(items, parts, part), even(items, parts, part + 1)):
+        rest, row_block = split(item, g.row_blocks)
+        rest, time_block = split(rest, g.time_blocks)
+        n, group = split(rest, g.groups)
+        t0 = time_block * g.block_times
+        t1 = min(t0 + g.block_times, g.L_out)
+        sample(x, n, group, t0, g, packed, phases, samples, sample_offsets)
+        for unit in range(even(g.row_units, g.row_blocks, row_block), even(g.row_units, g.row_blocks, row_block + 1)):
+            r0 = unit * g.row_unit
+            r1 = min(r0 + g.row_unit, g.R)
+            for j in range(g.points):
+                weights = address(w) + ((group * g.points + j) * g.weight_step + r0 * g.steps) * size
+                operands = address(samples) + j * g.sample_step * size
+                target = address(products) + j * g.product_step * size
+                if g.lanes_along == TIMES:
+                    a, a_row, b, b_panel, rows, columns = weights, g.steps, operands, 1, r1 - r0, g.tiles
+                else:
+                    a, a_row, b, b_panel, rows, columns = operands, g.sample_row, weights, g.steps, g.tiles, r1 - r0
+                call(
+                    g.sweep,
+                    (
+                        a, b, target, address(table), a_row, 0, b_panel, g.steps, g.product_row, rows, columns,
+                        rows, g.tile_rows, g.tile_columns, g.lanes, 1,
+                    ),
+                )  # fmt: skip
+            output(y, n, group * g.R + r0, r1 - r0, t0, t1, g, phases, products, product_offsets)
+            if product_offsets[BAD]:
+                product_offsets[BAD] = 0
+                mend(x, n, group, r0, r1, t0, t1, g, w, y)
+            if bias.size or g.activation:
+                finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
+    room[0] = 0  # keeps it until here: `samples` and `products` are only lent

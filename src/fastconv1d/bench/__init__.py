@@ -1,0 +1,1 @@
+"""The named problems, and what times them beside other libraries: ``python -m fastconv1d bench``."""

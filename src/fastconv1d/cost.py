@@ -1,0 +1,36 @@
+"""What a problem costs by each algorithm: counts of what is done, times what each takes (tuning.COSTS).
+
+The unit is the time of one vector FMA at the peak of the CPU.  It is not measured when the library runs, as two runs
+would then choose differently now and then, and round differently; what differs from CPU to CPU, the width of the
+vectors, is in the counts.  So the choice, and with it the bits, depend on the problem and the CPU model alone: not on
+N, as one sample is counted, and not on the threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from . import tuning
+from .problem import Conv1dProblem
+
+#: Counts of what an algorithm does for one sample of a batch, and once to prepare the weights.
+Counts = Mapping[str, float]
+Count = Callable[[Conv1dProblem], tuple[Counts, Counts]]
+
+
+def units(name: str, count: Count, problem: Conv1dProblem) -> tuple[float, float]:
+    """What running one sample of the batch costs, and what preparing the weights does."""
+    prices = tuning.COSTS[name]
+    if problem.channels_last:
+        prices = tuning.COSTS.get(f"{name} NWC", prices)
+    running, preparing = count(replace(problem, N=1))
+    return (
+        sum(prices[what] * number for what, number in running.items()),
+        sum(prices[what] * number for what, number in preparing.items()),
+    )
+
+
+def seconds(units: float) -> float:
+    """About the time of so many units on one core."""
+    return units / tuning.UNITS_PER_SECOND
