@@ -45,6 +45,7 @@ ORDER = (
     "call",
     "functional",
     "layer",
+    "warm",
     "",  # the package itself
     "bench",
     "bench.problems",
@@ -66,6 +67,7 @@ OUTSIDE = {
     "bench.peers": {"numpy", "scipy", "torch", "onnx", "onnxruntime", "jax", "tensorflow"},
     "bench.figures": {"matplotlib"},
     "bench.command": {"tqdm"},
+    "warm": {"numpy", "tqdm"},
 }
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "jit_module"}
 

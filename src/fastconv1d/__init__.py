@@ -4,6 +4,17 @@ from .cache import CacheInfo, cache_info, clear_cache
 from .functional import conv1d, explain
 from .layer import Conv1d
 from .plan import Explanation
+from .warm import warmup
 
-__all__ = ["CacheInfo", "Conv1d", "Explanation", "__version__", "cache_info", "clear_cache", "conv1d", "explain"]
+__all__ = [
+    "CacheInfo",
+    "Conv1d",
+    "Explanation",
+    "__version__",
+    "cache_info",
+    "clear_cache",
+    "conv1d",
+    "explain",
+    "warmup",
+]
 __version__ = "0.1.0"

@@ -1,9 +1,10 @@
-"""``python -m fastconv1d``: info, what a bug report should say about the machine, and bench, how fast it is."""
+"""``python -m fastconv1d``: info for bug reports, warmup to compile ahead, and bench, how fast it is."""
 
 from __future__ import annotations
 
 import argparse
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
@@ -11,7 +12,7 @@ import numba
 import numpy as np
 from numba.core.codegen import ll  # the LLVM that Numba compiles with
 
-from . import __version__, explain, machine, simd
+from . import __version__, cache_info, explain, machine, simd, warmup
 from .bench import command
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
@@ -37,11 +38,18 @@ def info() -> Iterator[tuple[str, str]]:
     yield "", f"tile of {simd.most_rows()} rows by {simd.most_vectors(simd.most_rows())} vectors"
     yield "caches", f"L1 {machine.cache_bytes(1) // 1024} KiB, L2 {machine.cache_bytes(2) // 1024} KiB a core"
     yield "threads", threads()
-    compiled = "compiled when first used, in memory only: no on-disk cache in this version"
-    yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else compiled
+    yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else kept()
     yield "algorithms", "".join(f"{kind:12}" for kind in LAYERS).rstrip()
     for dtype in DTYPES:
         yield f"  {dtype}", "".join(f"{algorithm(dtype, kind):12}" for kind in LAYERS).rstrip()
+
+
+def kept() -> str:
+    """Where compiled kernels are, and how many."""
+    cache = cache_info()
+    if cache.directory is None:
+        return f"compiled in every process: {cache.reason}"
+    return f"{cache.files} kept in {cache.directory}, {cache.bytes / 2**20:.1f} MiB"
 
 
 def threads() -> str:
@@ -62,13 +70,26 @@ def print_info() -> None:
     print("\n".join(f"{name:14}{text}" for name, text in info()))
 
 
+def compile_ahead(dtypes: list[str] | None) -> None:
+    warmup(dtypes or ("float32", "float64"), verbose=True)
+    cache = cache_info()
+    print(cache)
+    if cache.directory is None:
+        sys.exit(f"nothing is kept for the next process: {cache.reason}")
+
+
 def no_arguments(parser: argparse.ArgumentParser) -> None:
     """A command that takes none."""
+
+
+def dtype_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dtype", dest="dtypes", action="append", help="of x and w; again for more (float32, float64)")
 
 
 #: What comes after ``python -m fastconv1d``, its arguments, and its line of help.
 COMMANDS: dict[str, tuple[Callable[..., None], Callable[[argparse.ArgumentParser], None], str]] = {
     "info": (print_info, no_arguments, "versions, CPU, threads and algorithms, for bug reports"),
+    "warmup": (compile_ahead, dtype_argument, "compile the kernels of all algorithms ahead, for container images"),
     "bench": (command.bench, command.add_arguments, "the time of named problems, beside other libraries"),
 }
 

@@ -152,11 +152,11 @@ def load(name: str, key: bytes) -> bytes | None:
     return None
 
 
-def save(name: str, key: bytes, content: bytes) -> bool:
-    """Keep `content` for who asks for this key; whether that worked."""
+def save(name: str, key: bytes, content: bytes) -> None:
+    """Keep `content` for who asks for this key."""
     directory, _ = place()
     if directory is None:
-        return False
+        return
     path = _path(directory, name, key)
     try:
         directory.mkdir(mode=0o755, exist_ok=True)  # another process may have removed it
@@ -164,8 +164,6 @@ def save(name: str, key: bytes, content: bytes) -> bool:
         _remove_old_stamps(directory)
     except OSError as error:
         warn(f"{path} can't be written ({error.strerror})")
-        return False
-    return True
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -128,8 +128,8 @@ def load(code: Any, name: str, key: bytes) -> bool:
     return True
 
 
-def save(code: Any, name: str, key: bytes) -> bool:
-    """Keep the machine code of the dispatcher `code` under this key; whether that worked."""
+def save(code: Any, name: str, key: bytes) -> None:
+    """Keep the machine code of the dispatcher `code` under this key."""
     try:
         from numba.core.compiler_lock import global_compiler_lock
         from numba.core.serialize import dumps
@@ -143,8 +143,8 @@ def save(code: Any, name: str, key: bytes) -> bool:
             content = dumps(result._reduce())
     except Exception as error:
         cache.warn(f"{name} can't be kept ({error!r})")
-        return False
-    return cache.save(name, key, content)
+    else:
+        cache.save(name, key, content)
 
 
 def _symbols(library: Any) -> Iterator[str]:
