@@ -63,7 +63,7 @@ def _compile(algorithm: Algorithm, dtype: np.dtype, x: Shape, w: Shape, groups: 
     problem = describe(x, dtype, w, dtype, groups=groups, data_format=data_format)
     if algorithm.refuse(problem) is None:
         conv1d(np.zeros(x, dtype), np.zeros(w, dtype), groups=groups, data_format=data_format, algorithm=algorithm.name)
-        plan = plan_for(problem, algorithm.name)
+        plan = plan_for(problem, algorithm.name, False)
         plan.serial, plan.parallel  # noqa: B018  each is compiled when first asked for
 
 
