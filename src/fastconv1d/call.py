@@ -52,7 +52,9 @@ class Call:
             check_out(out, self.shape, plan.dtype)
             fits = not callable(activation) and _can_be_filled(out, plan.compute_dtype, operands)
             y = out if fits else empty(self.shape, plan.compute_dtype)
-        if self.several:
+        if self.several and x.flags.c_contiguous and y.flags.c_contiguous:
+            plan.run(x.reshape(-1, 1, x.shape[-1]), prepared, y.reshape(-1, 1, y.shape[-1]))
+        elif self.several:
             for index in np.ndindex(self.shape[:-2]):
                 plan.run(_rows(x[index]), prepared, _rows(y[index]))
         else:
@@ -61,11 +63,21 @@ class Call:
             with np.errstate(over="ignore"):  # a float16 that overflows is an infinity, as in the sum itself
                 y = y.astype(plan.dtype)
         if callable(activation):
-            y = activation(y)
+            y = _activated(activation, y)
         if out is None or y is out:
             return y
         np.copyto(out, y)
         return out
+
+
+def _activated(activation: Callable[[np.ndarray], Any], y: np.ndarray) -> np.ndarray:
+    """What the caller's function makes of the result; None is taken for a function that works in place."""
+    result = activation(y)
+    if result is None:
+        return y
+    if np.shape(result) != y.shape:
+        raise ValueError(f"activation must keep the shape {y.shape}, but returned {np.shape(result)}")
+    return np.asarray(result)
 
 
 def _rows(a: np.ndarray) -> np.ndarray:

@@ -90,6 +90,7 @@ class Standalone:
     def __init__(self, function: Callable[..., None], pointers: int, integers: int, tables: int):
         self.function, self.pointers, self.integers, self.tables = function, pointers, integers, tables
         self._compiled: dict[np.dtype, Any] = {}
+        self._callable: dict[np.dtype, Callable[..., None]] = {}
 
     def address(self, dtype: np.dtype) -> int:
         """Where the machine code for `dtype` is."""
@@ -104,11 +105,12 @@ class Standalone:
 
     def run(self, *arguments: Any) -> None:
         """Call it from Python, with arrays for the pointers."""
-        pointers = [ctypes.c_void_p] * (self.pointers + self.tables)
-        function = ctypes.CFUNCTYPE(None, *pointers, *[ctypes.c_int64] * self.integers)(
-            self.address(arguments[0].dtype)
-        )
-        function(*(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments))
+        dtype = arguments[0].dtype
+        if dtype not in self._callable:
+            pointers = [ctypes.c_void_p] * (self.pointers + self.tables)
+            kind = ctypes.CFUNCTYPE(None, *pointers, *[ctypes.c_int64] * self.integers)
+            self._callable[dtype] = kind(self.address(dtype))
+        self._callable[dtype](*(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments))
 
 
 def standalone(pointers: int, integers: int, tables: int = 1) -> Callable[[Callable[..., None]], Standalone]:
@@ -135,6 +137,7 @@ class Driver:
         self.function = function
         self.__doc__ = function.__doc__
         self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._twins: dict[tuple[Any, ...], Callable[..., None]] = {}
 
     def twin(self, x: np.dtype, y: np.dtype, geometry: np.dtype, *, parallel: bool) -> Callable[..., None]:
         """A function ``(x, w, bias, y, geometry, first, last, parts)`` for an x and a y of these dtypes.
@@ -142,8 +145,12 @@ class Driver:
         It computes the parts `first` to `last` of the `parts` that the work is cut into: all of it, in one, is
         (0, 1, 1).  w and bias have the dtype of y.
         """
-        if jit_disabled():
-            return self._run_plain
+        key = (x, y, geometry, parallel)
+        if key not in self._twins:  # to ask Numba for the types takes 0.5 ms
+            self._twins[key] = self._run_plain if jit_disabled() else self._compile(*key)
+        return self._twins[key]
+
+    def _compile(self, x: np.dtype, y: np.dtype, geometry: np.dtype, parallel: bool) -> Callable[..., None]:
         arrays = (
             array_type(x, 3, "A"),
             array_type(y, 1, "C"),

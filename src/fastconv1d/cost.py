@@ -2,8 +2,8 @@
 
 The unit is the time of one vector FMA at the peak of the CPU.  It is not measured when the library runs, as two runs
 would then choose differently now and then, and round differently; what differs from CPU to CPU, the width of the
-vectors, is in the counts.  So the choice, and with it the bits, depend on the problem and the CPU model alone: not on
-N, as one sample is counted, and not on the threads.
+vectors and the size of the cache, is in the counts.  So the choice, and with it the bits, depend on the problem and the
+machine alone: not on N, as one sample is counted, and not on the threads.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ Count = Callable[[Conv1dProblem], tuple[Counts, Counts]]
 def units(name: str, count: Count, problem: Conv1dProblem) -> tuple[float, float]:
     """What running one sample of the batch costs, and what preparing the weights does."""
     prices = tuning.COSTS[name]
-    if problem.channels_last:
-        prices = tuning.COSTS.get(f"{name} NWC", prices)
     running, preparing = count(replace(problem, N=1))
     return (
         sum(prices[what] * number for what, number in running.items()),

@@ -183,6 +183,7 @@ def find_call(
         stride, padding, dilation, groups, padding_mode, data_format,
         _any_callable if callable(activation) else activation, algorithm, prepared,
         type(padding) is tuple and (*map(type, padding),),
+        *(type(value) is tuple and (*map(type, value),) for value in (stride, dilation, groups)),
     )  # fmt: skip
     try:
         return _looked_up_call(*arguments)
@@ -195,7 +196,7 @@ def _any_callable(y: np.ndarray) -> None:
 
 
 def _new_call(x_shape: Any, x_dtype: Any, w_shape: Any, *arguments: Any) -> Call:
-    *positional, padding_mode, data_format, activation, algorithm, prepared, _ = arguments
+    *positional, padding_mode, data_format, activation, algorithm, prepared = arguments[:-4]
     check_name(algorithm)
     problem = describe(
         x_shape, x_dtype, w_shape, *positional,
@@ -204,5 +205,5 @@ def _new_call(x_shape: Any, x_dtype: Any, w_shape: Any, *arguments: Any) -> Call
     return Call(plan_for(problem, algorithm, prepared), x_shape, len(w_shape))
 
 
-#: By the types too: True and 1.0 equal 1, but are refused.  Those inside of a tuple come as an argument of their own.
+#: By the types too: True and 1.0 equal 1, but are refused.  Those inside of a tuple come as arguments of their own.
 _looked_up_call = lru_cache(maxsize=4096, typed=True)(_new_call)

@@ -15,13 +15,16 @@ from .problem import as_array, describe_weights
 
 __all__ = ["Conv1d"]
 
+#: Shapes of x for which a layer keeps its weights prepared, each by itself, before it begins anew.
+MOST_SHAPES = 16
+
 
 class Conv1d:
     """`conv1d` with given weights, prepared: what depends on them alone is done once, not at every call.
 
     ``Conv1d(w, ...)(x)`` is ``conv1d(x, w, ...)``.  The weights are checked when the layer is made; they are packed or
-    transformed at the first call for each shape and dtype of x, and kept.  As that is paid once, a layer may choose
-    another algorithm than `conv1d` does, and round differently, within the same bounds.
+    transformed at the first call for each shape and dtype of x, and kept for a number of them.  As that is paid once, a
+    layer may choose another algorithm than `conv1d` does, and round differently, within the same bounds.
 
     Parameters
     ----------
@@ -75,7 +78,10 @@ class Conv1d:
     ):
         self.w = _read_only_copy(w, "w")
         self.bias = None if bias is None else _read_only_copy(bias, "bias")
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        # A list that its owner changes later would change some calls and not others.
+        self.stride, self.padding, self.dilation, self.groups = (
+            tuple(value) if isinstance(value, list) else value for value in (stride, padding, dilation, groups)
+        )
         self.padding_mode, self.data_format = padding_mode, data_format
         self.activation, self.algorithm = activation, check_name(algorithm)
         self._prepared: dict[tuple[tuple[int, ...], np.dtype], tuple[Call, Prepared]] = {}
@@ -113,6 +119,8 @@ class Conv1d:
             call, prepared = self._prepared[key]
         except KeyError:
             call = self._call(as_array(x, "x"))
+            if len(self._prepared) >= MOST_SHAPES:
+                self._prepared.clear()
             # Two threads may both do so, and get the same.
             call, prepared = self._prepared[key] = call, call.prepare(self.w, self.bias)
         return call.run(x, prepared, self.activation, out, (x,))

@@ -33,7 +33,7 @@ class Algorithm:
     units: float | None = None
 
 
-#: The first that does not refuse is chosen.
+#: plan.py chooses among the first of them that does not refuse and those that transform blocks.
 ALGORITHMS = tuple(
     Algorithm(
         module.__name__.rpartition(".")[2], module.refuse, module.geometry, module.prepare, driver, module.counts, units
