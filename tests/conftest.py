@@ -22,7 +22,7 @@ settings.load_profile("bounded")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled code between runs, also of other Numbas and for other CPUs, but not among the user's."""
-    if config.cache is not None:
+    if config.pluginmanager.has_plugin("cacheprovider"):
         os.environ.setdefault("FASTCONV1D_CACHE", str(config.cache.mkdir("fastconv1d")))
 
 

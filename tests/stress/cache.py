@@ -56,6 +56,8 @@ LIMITED = """
     result = digest()
 """
 OTHER_USER = """
+    import numba
+    numba.njit(lambda: 1)(), numba.get_num_threads()  # imports what that user may not be allowed to read
     os.setgid(65534), os.setuid(65534)
     result = digest()
 """
