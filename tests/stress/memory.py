@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import random
 import resource
 import sys
@@ -21,7 +22,7 @@ import fastconv1d
 from fastconv1d import tuning
 
 RESIDENT_BYTES = 8 * 2**20  # growth that is no leak: one byte a call would be a tenth of it
-TRACED_BYTES = 256 * 1024
+TRACED_BYTES = 64 * 1024
 
 
 def resident() -> int:
@@ -78,9 +79,11 @@ def growth(calls: int) -> tuple[int, int]:
     tracemalloc.start()
     for number in range(1000):
         made.make(number)
+    gc.collect()  # ctypes makes a type for each size of large results, which only this ends
     before, _ = tracemalloc.get_traced_memory()
     for number in range(1000, 1000 + calls // 10):
         made.make(number)
+    gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return grown, after - before
