@@ -202,6 +202,7 @@ import os, signal, sys, threading
 import numpy as np
 from fastconv1d import conv1d, tuning
 tuning.SLICE_SECONDS *= float(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 x, w = np.ones((1, 128, 800_000), np.float32), np.ones((128, 128, 9), np.float32)  # 5 s at 50 GFLOP/s
 conv1d(x[..., :9000], w, algorithm="direct")  # compiles, and starts the threads
 out = np.full((1, 128, 799_992), np.nan, np.float32)
