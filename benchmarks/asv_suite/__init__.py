@@ -1,4 +1,5 @@
-"""The asv suite. asv imports this before anything else, so that each commit keeps compiled code of its own.
+"""The asv suite. asv imports all of it with every commit, so at the top it imports only what Python brings, and this
+module before anything else, so that each commit keeps compiled code of its own.
 
 Without that, kernels that one commit has compiled would be timed under the name of another.
 """

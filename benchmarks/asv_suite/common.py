@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-_SOURCE = Path(__file__).parent.parent / "src" / "fastconv1d" / "bench" / "problems.py"
+_SOURCE = Path(__file__).parents[2] / "src" / "fastconv1d" / "bench" / "problems.py"
 
 
 @functools.cache
