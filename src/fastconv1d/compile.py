@@ -24,7 +24,7 @@ from numba import prange, types
 from . import cache, keeping
 from .simd import call_work
 
-__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "standalone"]
+__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "part_of_a_kernel", "standalone"]
 
 #: Never ``fastmath``: NaN and infinity survive, and sums keep their order.  Division by zero follows NumPy.
 FLAGS = {"nogil": True, "error_model": "numpy"}
@@ -78,6 +78,11 @@ def _machine_code(function: Callable[..., Any], signature: Any, **options: Any) 
         _seconds += time.perf_counter() - start
     code.disable_compile()
     return code
+
+
+def part_of_a_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `kernel`, for a function that one kernel calls at one place: to compile it there takes 0.2 s less."""
+    return numba.njit(inline="always", **FLAGS, **UNWRAPPED)(function)  # type: ignore[no-any-return]
 
 
 class Standalone:
