@@ -73,8 +73,8 @@ class Plan:
         if workers > 1:
             twin = self.parallel
             np.empty(workers * self.scratch_bytes, np.uint8)  # a worker that finds no memory has no way to say so
-        fifths = int(self.seconds / (tuning.SLICE_SECONDS / 5)) if self.seconds > tuning.SLICE_SECONDS else 1
-        first, count, parts = 0, workers, workers * fifths
+        halves = int(self.seconds / (tuning.SLICE_SECONDS / 2)) if self.seconds > tuning.SLICE_SECONDS else 1
+        first, count, parts = 0, workers, workers * halves
         while first < parts:
             start, last = perf_counter(), min(first + count, parts)
             twin(*arrays, self.geometry, first, last, parts)
