@@ -142,10 +142,30 @@ def products_to_places(products, edge, y, offsets, taps, spacing, tiles, channel
                         place[i * spacing * y_row + c] = edge[i * channels + c]
 
 
-@standalone(pointers=2, integers=3)
-def weigh(taps_of_w, weights, offsets, taps, step, count):
-    """weights[j * step + s] = sum over k of G[j, k] * taps_of_w[offsets[k] + s]."""
-    times_G(taps, taps_of_w, offsets, weights, step, count)
+@standalone(pointers=3, integers=7, tables=2)
+def weigh_rows(w, by_tap, weights, offsets, places, taps, rows, steps, channels, K, apart, step):
+    """weights[j * step + row * steps + s] = sum over i of G[j, i] * by_tap[offsets[i] + s], for each row of w.
+
+    Tap k of channel c of a row goes to by_tap[places[k] + c * apart]; all else there is zero.
+    """
+    for row in range(rows):
+        for c in range(channels):
+            for k in range(K):
+                by_tap[places[k] + c * apart] = w[(row * channels + c) * K + k]
+        times_G(taps, by_tap, offsets, shifted(weights, row * steps), step, steps)
+
+
+@standalone(pointers=2, integers=8)
+def weigh_panels(w, weights, offsets, taps, laps, slots, channels, columns, tile_columns, w_row, step):
+    """The same for w (taps of all laps, channels, w_row) and weights of (points, panels, steps, tile_columns)."""
+    to = 0
+    for panel in range(0, columns, tile_columns):
+        for lap in range(laps):
+            for slot in range(slots):
+                for c in range(channels):
+                    at = ((lap * taps * slots + slot) * channels + c) * w_row + panel
+                    times_G(taps, shifted(w, at), offsets, shifted(weights, to), step, tile_columns)
+                    to += tile_columns
 
 
 def slots_of(problem: Conv1dProblem) -> int:
@@ -196,7 +216,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     along_time = not p.channels_last
-    C, R = p.C_in_g, p.C_out // p.groups
+    C, R, K = p.C_in_g, p.C_out // p.groups, p.K
     slots = slots_of(p)
     spacing, taps, laps = tile_of(p)
     points, steps = taps + OUTPUTS - 1, C * slots * laps
@@ -237,6 +257,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     sample_step, product_step = apart(samples * sample_row, itemsize), apart(products * product_row, itemsize)
     phase_step = apart(reach + 2 * spacing + lanes, itemsize)
     columns = 1 if along_time else round_up(R, tile_columns)
+    weight_step = (R if along_time else columns) * steps
+    # How far apart the plain weights of neighbouring groups, rows, channels and taps are.
+    plain_steps = (R * C * K, C * K, K, 1) if along_time else (columns, 1, p.groups * columns, C * p.groups * columns)
     scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step)
     return record_of({
         "groups": p.groups, "C": C, "R": R, "L_out": p.L_out, "steps": steps, "K": p.K,
@@ -247,7 +270,8 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         "taps": taps, "laps": laps, "points": points, "spacing": spacing, "tiles": tiles, "reach": reach,
         "phase_step": phase_step, "sample_row": sample_row, "sample_step": sample_step,
         "product_row": product_row, "product_step": product_step,
-        "weight_step": (R if along_time else columns) * steps,
+        "weight_step": weight_step, "plain": p.groups * points * weight_step,
+        **dict(zip(("plain_group", "plain_row", "plain_channel", "plain_tap"), plain_steps, strict=True)),
         "block_times": OUTPUTS * tiles, "time_blocks": -(-units // unit_tiles),
         "scratch": scratch * itemsize + 16 * steps,
         "row_unit": rows, "row_units": row_units, "row_blocks": min(row_blocks, row_units),
@@ -289,36 +313,35 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
 
 
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The transformed weights, and after them (C_out, C_in/groups, K)."""
+    """The transformed weights, and after them the plain ones: those of the direct sum."""
     g, dtype = geometry[0], problem.compute_dtype
-    groups, C, R, K, slots, laps, taps, points = (
-        int(g[name]) for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "points")
+    groups, C, R, K, slots, laps, taps, steps, step, plain = (
+        int(g[name])
+        for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "steps", "weight_step", "plain")
     )
-    step = int(g.weight_step)
-    weights = np.empty(groups * points * step + w.size, dtype)
-    w = w.reshape(groups, R, C, K)
-    weights[groups * points * step :].reshape(w.shape)[...] = w
-    along_time = g.lanes_along == TIMES
-    columns = 1 if along_time else int(g.tile_columns)
-    # The taps of G, each as the matrix of the steps that it belongs to; those past K are zeros.
-    shape = (
-        (groups, R, C, slots, laps)
-        if along_time
-        else (groups, step // int(g.steps) // columns, laps, slots, C, columns)
-    )
-    by_tap = np.zeros((taps, *shape), dtype)
-    for k in range(K):
-        lap, tap = divmod(k // slots, taps)
-        source = w[..., k]
-        if along_time:
-            by_tap[tap][..., k % slots, lap] = source
-        else:
-            for panel in range(shape[1]):
-                part = source[:, panel * columns : (panel + 1) * columns].transpose(0, 2, 1)
-                by_tap[tap, :, panel, lap, k % slots, :, : part.shape[-1]] = part
-    offsets = np.arange(taps, dtype=np.int64) * (groups * step)
+    in_lanes = g.lanes_along == CHANNELS
+    columns = int(g.plain_group) if in_lanes else 1
+    shape = (taps * laps * slots, C, groups, columns) if in_lanes else (groups, R, C, K)
+    weights = np.empty(plain + math.prod(shape), dtype)
+    of_plain = weights[plain:].reshape(shape)
+    if in_lanes:
+        of_plain[K:], of_plain[..., R:] = 0, 0
+        of_plain[:K, ..., :R] = w.reshape(groups, R, C, K).transpose(3, 2, 0, 1)
+        offsets = np.arange(taps) * (slots * C * groups * columns)
+    else:
+        of_plain[...] = w.reshape(shape)
+        offsets, by_tap = np.arange(taps) * steps, np.zeros(taps * steps, dtype)
+        lap, tap = np.divmod(np.arange(K) // slots, taps)
+        places = tap * steps + np.arange(K) % slots * laps + lap
     for group in range(groups):
-        weigh.run(by_tap.reshape(-1)[group * step :], weights[group * points * step :], offsets, taps, step, step)
+        source = weights[plain + group * int(g.plain_group) :]
+        target = weights[group * int(g.points) * step :]
+        if in_lanes:
+            weigh_panels.run(
+                source, target, offsets, taps, laps, slots, C, columns, int(g.tile_columns), groups * columns, step
+            )
+        else:
+            weigh_rows.run(source, by_tap, target, offsets, places, taps, R, steps, C, K, slots * laps, step)
     return weights
 
 
@@ -388,7 +411,7 @@ def plain_sum(x, n, channel, t, g, w, at):
         for k in range(g.K):
             i = source_index(t * g.stride + k * g.dilation - g.pad_left, x.shape[2], g.mode)
             sample = 0.0 if i < 0 else float(number(x[n, channel + c, i]))
-            part += float(w[at + c * g.K + k]) * sample
+            part += float(w[at + c * g.plain_channel + k * g.plain_tap]) * sample
         total += part
         if total != total:
             break
@@ -398,7 +421,7 @@ def plain_sum(x, n, channel, t, g, w, at):
 @kernel
 def mend(x, n, group, r0, r1, t0, t1, g, w, y):
     """Sum again whatever is not finite among the channels r0 to r1 of a group and the times t0 to t1."""
-    plain = w.size - g.groups * g.R * g.C * g.K
+    plain = g.plain + group * g.plain_group
     channel = group * g.R + r0
     along_time = g.lanes_along == TIMES
     for i in range(r1 - r0 if along_time else t1 - t0):
@@ -408,8 +431,8 @@ def mend(x, n, group, r0, r1, t0, t1, g, w, y):
             run = contiguous(channels_of(y, n, channel, r1 - r0, t0 + i))
         for j in range(run.size):
             if run[j] - run[j] != 0:
-                r, t = (channel + i, t0 + j) if along_time else (channel + j, t0 + i)
-                run[j] = plain_sum(x, n, group * g.C, t, g, w, plain + r * g.C * g.K)
+                r, t = (r0 + i, t0 + j) if along_time else (r0 + j, t0 + i)
+                run[j] = plain_sum(x, n, group * g.C, t, g, w, plain + r * g.plain_row)
 
 
 @driver
