@@ -47,7 +47,7 @@ from .. import machine, tuning
 from ..compile import driver, jit_disabled, kernel
 from ..cost import Counts, seconds, units
 from ..decoding import readable
-from ..epilogue import ACTIVATION_CODES, activated
+from ..epilogue import activate, activation_of
 from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, record_of, round_up
 from ..packing import clear, convert, copy_line, flat, pack_times, split
 from ..problem import Conv1dProblem
@@ -109,7 +109,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     values = {
         "groups": groups, "C": C, "R": R, "channels": p.C_in, "C_out": p.C_out, "L_out": p.L_out, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
-        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "activation": activation_of(p),
         "slots": cut.slots, "shift": cut.shift, "phases": phases, "parts": cut.parts, "part_taps": cut.part_taps,
         "n": n, "hop": cut.hop, "pairs": pairs, "lanes": lanes, "lanes_along": cut.lanes_along,
         "row": round_up(cut.hop + n, lanes) + lanes, "compact": compact,
@@ -497,8 +497,7 @@ def store(x, w, bias, y, item, i, g, packed, spectrum):
             for j in range(count):
                 row[j] += bias[r]
         if g.activation:
-            for j in range(count):
-                row[j] = activated(row[j], g.activation)
+            activate(row, g.activation)
         target = times_of(y, n, r, phase + g.shift * 2 * g.hop * pair, g.shift, count)
         if target.strides[0] == target.itemsize:
             copied(row, contiguous(target))
