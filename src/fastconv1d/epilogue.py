@@ -3,61 +3,94 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from numba import types
+import numpy as np
 from numba.extending import overload
 
-from .compile import kernel
-from .problem import ACTIVATIONS
-from .simd import channels_of, contiguous, times_of
+from .compile import Standalone, jit_disabled, kernel, standalone
+from .problem import Conv1dProblem
+from .simd import address, call, channels_of, contiguous, times_of
 
-#: What the kernels know an activation by; 0 is none.
-ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS, start=1)}
-RELU, SILU, GELU, TANH, SIGMOID, SOFTPLUS, LEAKY_RELU, ELU = (
-    ACTIVATION_CODES[name] for name in ("relu", "silu", "gelu", "tanh", "sigmoid", "softplus", "leaky_relu", "elu")
-)
 SQRT_HALF = math.sqrt(0.5)
 
 
-def activated(v, code):
-    """The activation of one number.  In kernels the type of `v` decides which of them are compiled for it."""
-    if code == 0:
-        return v
-    return rectified(v) if code == RELU else curved(v, code)
+# Of real floats, and relu of integers too, each in a form that neither overflows nor cancels.
 
 
-@kernel
-def rectified(v):
-    """relu; NaN stays NaN."""
+def relu(v):
+    """NaN stays NaN."""
     return type(v)(0) if v <= 0 else v
 
 
-@kernel
-def curved(v, code):
-    """The activations of real floats, each in a form that neither overflows nor cancels."""
-    one = type(v)(1)
-    if code == SILU or code == SIGMOID:
-        e = math.exp(-abs(v))
-        sigmoid = (one if v >= 0 else e) / (one + e)
-        return v * sigmoid if code == SILU else sigmoid
-    if code == GELU:  # v * Phi(v), exact; erfc keeps the digits of the negative tail
-        return v * type(v)(0.5) * math.erfc(-v * type(v)(SQRT_HALF))
-    if code == TANH:
-        return math.tanh(v)
-    if code == SOFTPLUS:
-        return max(v, type(v)(0)) + math.log1p(math.exp(-abs(v)))
-    if code == LEAKY_RELU:
-        return v if v > 0 else v * type(v)(0.01)
-    return v if v > 0 else math.expm1(v)  # ELU
+def sigmoid(v):
+    e = math.exp(-abs(v))
+    return (type(v)(1) if v >= 0 else e) / (type(v)(1) + e)
 
 
-@overload(activated)
-def _activated(v, code):
-    if isinstance(v, types.Float):
-        return lambda v, code: v if code == 0 else rectified(v) if code == RELU else curved(v, code)
-    if isinstance(v, types.Integer):
-        return lambda v, code: v if code == 0 else rectified(v)
-    return lambda v, code: v
+def silu(v):
+    return v * logistic(v)
+
+
+def gelu(v):
+    """v * Phi(v), exact; erfc keeps the digits of the negative tail."""
+    return v * type(v)(0.5) * math.erfc(-v * type(v)(SQRT_HALF))
+
+
+def tanh(v):
+    return math.tanh(v)
+
+
+def softplus(v):
+    return max(v, type(v)(0)) + math.log1p(math.exp(-abs(v)))
+
+
+def leaky_relu(v):
+    return v if v > 0 else v * type(v)(0.01)
+
+
+def elu(v):
+    return v if v > 0 else math.expm1(v)
+
+
+logistic = kernel(sigmoid)
+
+
+def _along_a_row(function: Callable[..., float]) -> Standalone:
+    function = kernel(function)
+
+    def activate(row, count):
+        for j in range(count):
+            row[j] = function(row[j])
+
+    return standalone(pointers=1, integers=1, tables=0)(activate)
+
+
+#: Each compiled by itself, when a problem asks for it: all of them inside of every driver took 0.2 s to compile, and a
+#: loop over one alone is vectorised: relu of a depthwise layer is 5 times as fast, silu 1.5 times.
+ROWS = {
+    function.__name__: _along_a_row(function)
+    for function in (relu, silu, gelu, tanh, sigmoid, softplus, leaky_relu, elu)
+}
+
+
+def activation_of(problem: Conv1dProblem) -> int:
+    """What the kernels know the activation of a problem by: the address of its machine code, or 0 for none."""
+    if problem.activation not in ROWS:
+        return 0
+    if jit_disabled():
+        return 1 + list(ROWS).index(problem.activation)
+    return ROWS[problem.activation].address(problem.compute_dtype)
+
+
+def activate(row: np.ndarray, activation: int) -> None:
+    """The activation of each number of a contiguous row."""
+    (*ROWS.values(),)[activation - 1].function(row, row.size)
+
+
+@overload(activate)
+def _activate(row, activation):
+    return lambda row, activation: call(activation, (address(row), row.size))
 
 
 @kernel
@@ -70,5 +103,4 @@ def finish(y, n, c0, c1, t0, t1, bias, activation):
             for j in range(run.size):
                 run[j] += bias[i if along_time else c0 + j]
         if activation:
-            for j in range(run.size):
-                run[j] = activated(run[j], activation)
+            activate(run, activation)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from . import machine, tuning
-from .epilogue import ACTIVATION_CODES
+from .epilogue import activation_of
 from .problem import PADDING_MODES, Conv1dProblem
 
 #: What the kernels know a padding mode by.
@@ -100,7 +100,7 @@ def geometry(
         "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
         "L_out": p.L_out, "steps": p.C_in_g * p.K, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
-        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
         "packed": packed, "scratch": packed * p.compute_dtype.itemsize + 16 * block_steps,
         "group_blocks": -(-groups // block_groups),

@@ -56,6 +56,13 @@ def floor_div(a, b):
 
 
 @kernel
+def clear(row):
+    """row[:] = 0, which Numba would expand at each place; to assign an array, with all of its errors, takes it 3 s."""
+    for j in range(row.size):
+        row[j] = 0
+
+
+@kernel
 def source_index(i, L, mode):
     """Where sample `i` of the padded input stands in an x of length `L`; -1 for a zero.  As np.pad, at any width."""
     if 0 <= i < L:
@@ -128,8 +135,8 @@ def pack_times(x, n, c, start, stride, mode, packed, at, count):
     else:
         copy_line(times_of(x, n, c, start + first * stride, stride, last - first), target)
     if mode == ZEROS:
-        span(packed, at, first)[:] = 0
-        span(packed, at + last, count - last)[:] = 0
+        clear(span(packed, at, first))
+        clear(span(packed, at + last, count - last))
     else:
         for j in range(count - (last - first)):
             place = j if j < first else j + last - first
@@ -151,7 +158,7 @@ def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count):
         i = source_index(start + place * stride, L, mode)
         target = span(packed, at + place * channels, channels)
         if i < 0:
-            target[:] = 0
+            clear(target)
         elif copies == 1:
             copy_line(channels_of(x, n, c0, channels, i), target)
         else:
@@ -173,7 +180,7 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
                 at = ((c - c0) * g.slots + p) * g.row
                 pack_times(x, n, c, start, g.stride, g.mode, packed, at, count)
                 # The slack of the last vector: denormals left there would be slow.
-                span(packed, at + count, min(g.lanes, g.row - count))[:] = 0
+                clear(span(packed, at + count, min(g.lanes, g.row - count)))
         elif c1 - c0 == 1:
             pack_times(x, n, c0 // copies, start, g.stride, g.mode, packed, p * g.row, count)
         else:

@@ -32,12 +32,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic, overload
-from numba.np.arrayobj import make_array, populate_array
+from numba.extending import intrinsic, lower_builtin, type_callable
 
 from . import machine
 
-I32, I64 = ir.IntType(32), ir.IntType(64)
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 SUFFIX = {types.float32: "f32", types.float64: "f64"}
 
@@ -664,98 +663,87 @@ def _lend(
     context: Any, builder: ir.IRBuilder, result: types.Array, data: ir.Value, count: ir.Value, step: ir.Value
 ) -> ir.Value:
     """A lent one-dimensional array: `count` elements, `step` bytes apart, from `data` on."""
-    view = make_array(result)(context, builder)
+    view = context.make_array(result)(context, builder)  # to import numba.np.arrayobj for it takes 20 ms
     itemsize = I64(context.get_abi_sizeof(context.get_data_type(result.dtype)))
-    populate_array(view, data=data, shape=[count], strides=[step], itemsize=itemsize, meminfo=None)
+    context.populate_array(view, data=data, shape=[count], strides=[step], itemsize=itemsize, meminfo=None)
     return view._getvalue()
 
 
-def _byte_pointer(builder: ir.IRBuilder, array: Any, offset: ir.Value) -> ir.Value:
-    data = builder.bitcast(array.data, ir.IntType(8).as_pointer())
-    return builder.bitcast(builder.gep(data, [offset]), array.data.type)
+# As builtins, not as overloads, which Numba would compile each by itself, at 0.04 s each.
+@type_callable(span)
+def _type_span(context):  # type: ignore[no-untyped-def]
+    return lambda a, at, count: a(a, types.intp, types.intp)
 
 
-@intrinsic
-def _span(typingctx, a, at, count):  # type: ignore[no-untyped-def]
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        array = make_array(a)(context, builder, arguments[0])
-        return _lend(context, builder, a, builder.gep(array.data, [arguments[1]]), arguments[2], array.itemsize)
-
-    return a(a, types.intp, types.intp), codegen
+@lower_builtin(span, types.Array, types.intp, types.intp)
+def _lower_span(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    array = context.make_array(signature.return_type)(context, builder, arguments[0])
+    data = builder.gep(array.data, [arguments[1]])
+    return _lend(context, builder, signature.return_type, data, arguments[2], array.itemsize)
 
 
-@intrinsic
-def _line(typingctx, x, indices, step, count):  # type: ignore[no-untyped-def]
-    """`count` elements of x, `step` bytes apart, from x[indices] on."""
-    result = x.copy(ndim=1, layout="A")
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        array = make_array(x)(context, builder, arguments[0])
-        strides = cgutils.unpack_tuple(builder, array.strides)
-        offset = I64(0)
-        for index, step in zip(cgutils.unpack_tuple(builder, arguments[1]), strides, strict=True):
-            offset = builder.add(offset, builder.mul(index, step))
-        return _lend(context, builder, result, _byte_pointer(builder, array, offset), arguments[3], arguments[2])
-
-    return result(x, indices, types.intp, types.intp), codegen
+@type_callable(times_of)
+def _type_times_of(context):  # type: ignore[no-untyped-def]
+    return lambda x, n, c, start, stride, count: x.copy(ndim=1, layout="A")(x, *[types.intp] * 5)
 
 
-@intrinsic
-def _contiguous_line(typingctx, row):  # type: ignore[no-untyped-def]
-    result = row.copy(layout="C")
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        array = make_array(row)(context, builder, arguments[0])
-        (count,) = cgutils.unpack_tuple(builder, array.shape)
-        return _lend(context, builder, result, array.data, count, array.itemsize)
-
-    return result(row), codegen
+@lower_builtin(times_of, types.Array, *[types.intp] * 5)
+def _lower_times_of(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    _, n, c, start, stride, count = arguments
+    return _lend_line(context, builder, signature, arguments[0], (n, c, start), 2, stride, count)
 
 
-# Numba compares the names of the arguments to the letter, and their annotations.
-@overload(span)
-def _overload_span(a, at, count):  # type: ignore[no-untyped-def]
-    return lambda a, at, count: _span(a, at, count)
+@type_callable(channels_of)
+def _type_channels_of(context):  # type: ignore[no-untyped-def]
+    return lambda x, n, c, count, i: x.copy(ndim=1, layout="A")(x, *[types.intp] * 4)
 
 
-@overload(times_of)
-def _overload_times_of(x, n, c, start, stride, count):  # type: ignore[no-untyped-def]
-    return lambda x, n, c, start, stride, count: _line(x, (n, c, start), x.strides[2] * stride, count)
+@lower_builtin(channels_of, types.Array, *[types.intp] * 4)
+def _lower_channels_of(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    _, n, c, count, i = arguments
+    return _lend_line(context, builder, signature, arguments[0], (n, c, i), 1, I64(1), count)
 
 
-@overload(channels_of)
-def _overload_channels_of(x, n, c, count, i):  # type: ignore[no-untyped-def]
-    return lambda x, n, c, count, i: _line(x, (n, c, i), x.strides[1], count)
+def _lend_line(
+    context: Any, builder: ir.IRBuilder, signature: Any, x: ir.Value, indices: tuple[ir.Value, ...], axis: int,
+    stride: ir.Value, count: ir.Value,
+) -> ir.Value:  # fmt: skip
+    """`count` elements of x along `axis`, every `stride`-th from x[indices] on."""
+    array = context.make_array(signature.args[0])(context, builder, x)
+    strides = cgutils.unpack_tuple(builder, array.strides)
+    offset = I64(0)
+    for index, step in zip(indices, strides, strict=True):
+        offset = builder.add(offset, builder.mul(index, step))
+    data = builder.bitcast(builder.gep(builder.bitcast(array.data, I8.as_pointer()), [offset]), array.data.type)
+    return _lend(context, builder, signature.return_type, data, count, builder.mul(strides[axis], stride))
 
 
-@overload(contiguous)
-def _overload_contiguous(row):  # type: ignore[no-untyped-def]
-    return lambda row: _contiguous_line(row)
+@type_callable(contiguous)
+def _type_contiguous(context):  # type: ignore[no-untyped-def]
+    return lambda row: row.copy(layout="C")
 
 
-@intrinsic
-def _copy_bytes(typingctx, source, target):  # type: ignore[no-untyped-def]
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        views = [
-            make_array(kind)(context, builder, value) for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-        count = builder.mul(views[1].nitems, views[1].itemsize)
-        cgutils.raw_memcpy(builder, views[1].data, views[0].data, count, 1)
-        return context.get_dummy_value()
-
-    return types.void(source, target), codegen
+@lower_builtin(contiguous, types.Array)
+def _lower_contiguous(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    (count,) = cgutils.unpack_tuple(builder, array.shape)
+    return _lend(context, builder, signature.return_type, array.data, count, array.itemsize)
 
 
-@overload(copied)
-def _overload_copied(source, target):  # type: ignore[no-untyped-def]
-    if source.dtype != target.dtype:
-        return lambda source, target: False
+@type_callable(copied)
+def _type_copied(context):  # type: ignore[no-untyped-def]
+    return lambda source, target: types.boolean
 
-    def copy(source, target):  # type: ignore[no-untyped-def]
-        _copy_bytes(source, target)
-        return True
 
-    return copy
+@lower_builtin(copied, types.Array, types.Array)
+def _lower_copied(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    source, target = (
+        context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args, arguments, strict=True)
+    )
+    alike = signature.args[0].dtype == signature.args[1].dtype
+    if alike:
+        cgutils.raw_memcpy(builder, target.data, source.data, builder.mul(target.nitems, target.itemsize), 1)
+    return context.get_constant(types.boolean, alike)
 
 
 @intrinsic
@@ -808,7 +796,7 @@ def address(typingctx, array):  # type: ignore[no-untyped-def]
     """Where the first element of `array` stands; `array.ctypes.data` is unsigned, and with int64 makes float64."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        return builder.ptrtoint(make_array(array)(context, builder, values[0]).data, I64)
+        return builder.ptrtoint(context.make_array(array)(context, builder, values[0]).data, I64)
 
     return types.int64(array), codegen
 

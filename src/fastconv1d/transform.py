@@ -108,20 +108,14 @@ def transform(data, twiddles, table, n, lanes, forward):
 
     Passes over what does not fit L1 go over all of it; the others, one part that fits after the other.
     """
-    count, far, stride = table[0], table[1], 2 * lanes
+    count, far = table[0], table[1]
     part = table[3 + 3 * far] if far < count else 1
-    if forward:
-        for index in range(far):
-            one_pass(data, twiddles, table, index, 0, n, stride, True)
-        for begin in range(0, n, part):
-            for index in range(far, count):
-                one_pass(data, twiddles, table, index, begin, begin + part, stride, True)
-    else:
-        for begin in range(0, n, part):
-            for index in range(count - 1, far - 1, -1):
-                one_pass(data, twiddles, table, index, begin, begin + part, stride, False)
-        for index in range(far - 1, -1, -1):
-            one_pass(data, twiddles, table, index, 0, n, stride, False)
+    for half in range(2):
+        first, last, size = (0, far, n) if (half == 0) == (forward != 0) else (far, count, part)
+        for begin in range(0, n, size):
+            for i in range(first, last):
+                index = i if forward else first + last - 1 - i
+                one_pass(data, twiddles, table, index, begin, begin + size, 2 * lanes, forward)
 
 
 @standalone(pointers=2, integers=5)

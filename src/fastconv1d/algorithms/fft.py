@@ -47,9 +47,9 @@ from .. import machine, tuning
 from ..compile import driver, jit_disabled, kernel
 from ..cost import Counts, seconds, units
 from ..decoding import readable
-from ..epilogue import ACTIVATION_CODES, activated
+from ..epilogue import activate, activation_of
 from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, record_of, round_up
-from ..packing import copy_line, flat, pack_times, split
+from ..packing import clear, convert, copy_line, flat, pack_times, split
 from ..problem import Conv1dProblem
 from ..simd import address, call, contiguous, copied, most_complex_rows, span, times_of
 from ..sweep import even
@@ -109,7 +109,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     values = {
         "groups": groups, "C": C, "R": R, "channels": p.C_in, "C_out": p.C_out, "L_out": p.L_out, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
-        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "activation": activation_of(p),
         "slots": cut.slots, "shift": cut.shift, "phases": phases, "parts": cut.parts, "part_taps": cut.part_taps,
         "n": n, "hop": cut.hop, "pairs": pairs, "lanes": lanes, "lanes_along": cut.lanes_along,
         "row": round_up(cut.hop + n, lanes) + lanes, "compact": compact,
@@ -335,9 +335,9 @@ def pack_taps(w, group, chunk, step, g, packed, at):
             used = lane + 1
             taps = span(packed, row, count)
             copy_line(times_of(w, filter, c, slot + g.slots * first, g.slots, count), taps)
-            span(packed, row + count, g.n - count)[:] = 0
+            clear(span(packed, row + count, g.n - count))
         else:
-            span(packed, row, g.n)[:] = 0
+            clear(span(packed, row, g.n))
     return used
 
 
@@ -366,7 +366,7 @@ def transform_weights(w, nothing, bias, y, g, part, parts):
                 if i + j < count:
                     used = pack_taps(w, group, chunk, block * most + i + j, g, packed, 0)
                 else:
-                    packed[:] = 0
+                    clear(packed)
                 turn_lanes(packed, 0, spectrum + j * g.lanes * size, g)
             call(g.transform, (spectrum, g.twiddles, g.passes, g.n, g.lanes, 1))
         to = group * g.w_group + chunk * w_chunk + block * most * w_step
@@ -384,7 +384,8 @@ def transform_weights(w, nothing, bias, y, g, part, parts):
 def place_of_lane(g, item, i, lane, N, back):
     """Which row of the batch, channel, phase and pair of blocks `lane` of the buffer `i` of an item is.
 
-    Channels of x on the way in, of y on the way back.  The row is -1 where the lane is empty.
+    Channels of x on the way in, of y on the way back.  The row is -1 where the lane is empty.  `back` is no literal,
+    for each of which Numba would compile this again, in 0.3 s.
     """
     channels = g.R if back else g.C
     if g.lanes_along == TIMES:
@@ -432,13 +433,13 @@ def fill_spectra(x, item, buffers, g, packed, spectra):
         for slot in range(g.slots):
             for part in range(g.parts):
                 for lane in range(g.lanes):
-                    n, c, phase, pair = place_of_lane(g, item, i, lane, x.shape[0], False)
+                    n, c, phase, pair = place_of_lane(g, item, i, lane, x.shape[0], np.int64(0))
                     count = outputs_of(g, phase, pair)
                     if n < 0 or count <= 0:
                         continue
                     at = lane * g.row
                     filled = pack_part(x, n, c, phase, pair, slot, part, count, g, packed, at)
-                    span(packed, at + filled, g.hop + g.n - filled)[:] = 0
+                    clear(span(packed, at + filled, g.hop + g.n - filled))
                 spectrum = address(spectra) + ((i * g.slots + slot) * g.parts + part) * g.compact * size
                 turn_lanes(packed, 0, spectrum, g)
                 turn_lanes(packed, g.hop, spectrum + g.lanes * size, g)
@@ -451,13 +452,13 @@ def sum_plainly(x, w, n, r, phase, pair, count, g, packed, at):
     C = w.size // (g.K * g.C_out)
     c0 = r // (g.C_out * C // g.channels) * C  # of the group of r
     samples, total, chain = g.lanes * g.row, span(packed, at, count), span(packed, (g.lanes + 1) * g.row, count)
-    total[:] = 0
+    clear(total)
     for c in range(C):
         for slot in range(g.slots):
             for part in range(g.parts):
                 taps = pack_part(x, n, c0 + c, phase, pair, slot, part, count, g, packed, samples) - count + 1
                 for m0 in range(0, taps, CHUNK):
-                    chain[:] = 0
+                    clear(chain)
                     for m in range(m0, min(m0 + CHUNK, taps)):
                         weight = w[(r * C + c) * g.K + slot + g.slots * (part * g.part_taps + m)]
                         row = span(packed, samples + m, count)
@@ -481,7 +482,7 @@ def store(x, w, bias, y, item, i, g, packed, spectrum):
             ),
         )  # fmt: skip
     for lane in range(g.lanes):
-        n, r, phase, pair = place_of_lane(g, item, i, lane, y.shape[0], True)
+        n, r, phase, pair = place_of_lane(g, item, i, lane, y.shape[0], np.int64(1))
         count = outputs_of(g, phase, pair)
         if n < 0 or count <= 0:
             continue
@@ -496,13 +497,12 @@ def store(x, w, bias, y, item, i, g, packed, spectrum):
             for j in range(count):
                 row[j] += bias[r]
         if g.activation:
-            for j in range(count):
-                row[j] = activated(row[j], g.activation)
+            activate(row, g.activation)
         target = times_of(y, n, r, phase + g.shift * 2 * g.hop * pair, g.shift, count)
         if target.strides[0] == target.itemsize:
             copied(row, contiguous(target))
         else:
-            target[:] = row
+            convert(row, target)
 
 
 @driver
@@ -510,7 +510,7 @@ def run_fft(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
     room = np.empty(g.packed + LINE_BYTES // y.itemsize, y.dtype)
     packed = aligned(room, 0, g.packed)
-    span(packed, 0, (g.lanes + 2) * g.row)[:] = 0  # empty lanes are transformed too, and denormals are slow
+    clear(span(packed, 0, (g.lanes + 2) * g.row))  # empty lanes are transformed too, and denormals are slow
     spectra = span(packed, (g.lanes + 2) * g.row, g.spectra)
     results = span(packed, (g.lanes + 2) * g.row + g.spectra, g.results)
     weights, size, N = span(w, g.size, w.size - g.size), y.itemsize, y.shape[0]

@@ -18,7 +18,7 @@ from ..cost import Counts, seconds
 from ..epilogue import finish
 from ..geometry import TIMES, round_up
 from ..geometry import geometry as lay_out
-from ..packing import fill_table, flat, new_table, pack, split
+from ..packing import clear, fill_table, flat, new_table, pack, split
 from ..problem import Conv1dProblem
 from ..simd import span, times_of
 from ..sweep import even
@@ -95,12 +95,12 @@ def run_loops(x, w, bias, y, g, part, parts):
             pack(x, n, group * g.C + c0, group * g.C + c1, 1, s0, s1, t0, t1 - t0, g, packed)
             fill_table(table, s0, s1, c0, c1 - c0, 0, g)
             for row in range(group * g.R + r0, group * g.R + r1):
-                total[:] = 0
+                clear(total)
                 for i in range(s1 - s0):
                     accumulate(total, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
                 target = times_of(y, n, row, t0, 1, t1 - t0)
                 if s0 == 0:
-                    target[:] = 0
+                    clear(target)
                 accumulate(target, y.dtype.type(1), total)
         if bias.size or g.activation:
             finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)

@@ -32,7 +32,7 @@ from .. import machine, simd, tuning
 from ..compile import driver, kernel, standalone
 from ..cost import Counts
 from ..decoding import number
-from ..epilogue import ACTIVATION_CODES, finish
+from ..epilogue import activation_of, finish
 from ..geometry import CHANNELS, MODE_CODES, TIMES, record_of, round_up
 from ..packing import pack, source_index, split
 from ..problem import Conv1dProblem
@@ -264,7 +264,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     return record_of({
         "groups": p.groups, "C": C, "R": R, "L_out": p.L_out, "steps": steps, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
-        "activation": ACTIVATION_CODES.get(p.activation or "", 0),
+        "activation": activation_of(p),
         "lanes_along": TIMES if along_time else CHANNELS, "slots": slots, "shift": spacing, "row": row,
         "packed": block_channels * slots * row + lanes, "width": width, "block_channels": block_channels,
         "taps": taps, "laps": laps, "points": points, "spacing": spacing, "tiles": tiles, "reach": reach,
