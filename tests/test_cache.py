@@ -421,6 +421,28 @@ def test_inner_functions_of_one_name_from_two_processes(small: Small) -> None:
     assert small.run("second", "first") == [SECOND, FIRST, 2, 0]
 
 
+GENERATED = """
+from .compile import standalone
+
+def make(constant, space):
+    source = f"def outer(a, table, n):\\n    a[0] = {constant}"
+    exec(compile(source, __file__, "exec"), space)
+    return standalone(pointers=1, integers=1)(space["outer"])
+
+first, second = (make(constant, {"__name__": __name__}) for constant in (1000.0, 2000.0))
+nowhere = make(3000.0, {})
+"""
+
+
+@pytest.mark.generic
+def test_constants_in_generated_source(small: Small) -> None:
+    (small.package / "kernels.py").write_text(GENERATED)
+    assert small.run("first", "second") == [1000, 2000, 0, 2]
+    assert small.run("second", "first") == [2000, 1000, 2, 0]
+    assert small.run("nowhere")[0] == 3000
+    assert small.run("nowhere")[0] == 3000
+
+
 IN_FORKS = """
 import os, sys
 from fastconv1d import kernels
