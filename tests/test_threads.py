@@ -141,6 +141,16 @@ def test_the_quota_of_a_container(tmp_path: Path, files: dict[str, str], count: 
     assert machine.cpu_quota(tmp_path) == count
 
 
+@pytest.mark.parametrize(("asked_for", "count"), [(None, 3), (5, 5), (9, 8)])
+def test_the_quota_holds_unless_more_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked_for: int | None, count: int
+) -> None:
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: 3)
+    monkeypatch.setattr(machine, "threads_asked_for", lambda: asked_for)
+    assert machine.threads.__wrapped__() == count
+
+
 # -- tbb --------------------------------------------------------------------------------------------
 
 
@@ -173,6 +183,7 @@ DANGERS = [
     ("omp", "fork_after_use", "1 thread", -15),
     ("workqueue", "in_threads", "1 thread", -6),
     ("workqueue", "nested", "1 thread", -6),
+    ("workqueue", "beside_another_library", "1 thread", -6),
 ]
 
 
