@@ -195,6 +195,12 @@ def test_no_situation_ends_the_process(run_python: RunPython, layer: str, name: 
 
 
 @linux
+def test_a_child_does_not_wait_for_the_threads_of_another_library(run_python: RunPython) -> None:
+    """Which it would until an alarm ends it."""
+    assert situation(run_python, "omp", "fork_after_openmp") == (0, "1 thread")
+
+
+@linux
 def test_a_child_that_was_forked_early_is_parallel(run_python: RunPython) -> None:
     child = situation(run_python, "omp", "fork_before_use")
     assert child == (0, f"{min(machine.threads(), 2)} thread{'s' * (machine.threads() > 1)}")
@@ -206,6 +212,20 @@ def test_many_threads_at_once(run_python: RunPython, layer: str) -> None:
     assert child.returncode == 0, child.stdout + child.stderr
     assert child.stdout.startswith(f"{layer}: 8 threads, 8,000 calls")
     assert ("on 2" in child.stdout) == (layer == "omp" and machine.threads() > 1)
+
+
+def test_other_threads_run_during_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They see it half done.  A parallel region lets go of Python's lock in any case."""
+    monkeypatch.setattr(tuning, "PARALLEL_SECONDS", np.inf)
+    x, w = np.ones((1, 128, 40_000), np.float32), np.ones((128, 128, 9), np.float32)
+    conv1d(x[..., :9000], w)  # compiles
+    out = np.full((1, 128, 39_992), np.nan, np.float32)
+    thread, half_done = threading.Thread(target=conv1d, args=(x, w), kwargs={"out": out}), False
+    thread.start()
+    while thread.is_alive():
+        missing = np.isnan(out[0, ::9, ::999])
+        half_done |= missing.any() and not missing.all()
+    assert half_done
 
 
 INTERRUPTED = """
