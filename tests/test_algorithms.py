@@ -487,6 +487,21 @@ def test_any_number_of_threads_gives_the_same_bits(run_python: RunPython) -> Non
     assert child.returncode == 0, child.stderr
 
 
+ASSEMBLER = """
+import numpy as np
+from fastconv1d.sweep import sweep_outer
+sweep_outer.address(np.dtype(np.float32))
+(result,) = sweep_outer._compiled[np.dtype(np.float32)].overloads.values()
+print("fmaf" in result.library.get_asm_str())
+"""
+
+
+def test_a_cpu_without_fma_does_not_call_the_c_library_for_it(run_python: RunPython) -> None:
+    """For every lane of every vector: 22 times slower."""
+    child = run_python("-c", ASSEMBLER, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="", FASTCONV1D_CACHE="0")
+    assert child.stdout == "False\n", child.stderr
+
+
 # -- NaN and infinity -------------------------------------------------------------------------------
 
 LOCAL = {

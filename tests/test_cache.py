@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
 from conftest import RunPython
+from numba.core.codegen import JITCPUCodegen
 
 import fastconv1d
 from fastconv1d import cache, keeping
@@ -140,6 +142,25 @@ def test_a_disk_that_gets_full_in_the_midst_of_a_file(run_python: RunPython, tmp
 
 @pytest.mark.nojit
 @pytest.mark.generic
+def test_a_file_is_seen_whole_or_not_at_all(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another process writes the same file at the same time; a warning would be an error."""
+    seen, open_file = [], os.open
+
+    def look(*arguments: Any) -> int:
+        number = open_file(*arguments)
+        seen.append(cache.load("name", KEY))
+        if len(seen) == 1:
+            cache.save("name", KEY, CONTENT)
+        return number
+
+    monkeypatch.setattr(os, "open", look)
+    cache.save("name", KEY, CONTENT)
+    cache.save("name", KEY, CONTENT)
+    assert seen == [None, None, CONTENT]
+
+
+@pytest.mark.nojit
+@pytest.mark.generic
 def test_old_stamps_make_room_and_clear_cache_leaves_what_is_not_ours(own_cache: Path) -> None:
     for age in range(12):
         stamp = own_cache / f"{age:032x}"
@@ -251,9 +272,9 @@ def test_switched_off_is_silent(own_cache: Path, monkeypatch: pytest.MonkeyPatch
 # ---- the key ---------------------------------------------------------------------------------------------------------
 
 
-def key_of_a_sweep(sweep: str = "sweep_outer", **flags: object) -> bytes:
+def key_of_a_sweep(sweep: str = "sweep_outer", signature: str = "float32", **flags: object) -> bytes:
     function = getattr(importlib.import_module("fastconv1d.sweep"), sweep).function
-    key = keeping.key(function, "signature", flags)
+    key = keeping.key(function, signature, flags)
     assert key is not None
     return key
 
@@ -274,6 +295,7 @@ def test_the_key_has_all_that_changes_the_code(monkeypatch: pytest.MonkeyPatch) 
     before = key_of_a_sweep(parallel=False)
     assert key_of_a_sweep(parallel=False) == before
     assert key_of_a_sweep(parallel=True) != before
+    assert key_of_a_sweep(signature="float64", parallel=False) != before
     assert key_of_a_sweep("sweep_elementwise", parallel=False) != before  # the same lines on another tile
     changes = [
         *((numba.config, name, "changed") for name in CONFIGURATION),
@@ -281,6 +303,7 @@ def test_the_key_has_all_that_changes_the_code(monkeypatch: pytest.MonkeyPatch) 
         (np, "__version__", "9"),
         (sys.modules["llvmlite"], "__version__", "9"),
         (sys, "version", "9"),
+        (JITCPUCodegen, "magic_tuple", lambda self: ("another", "CPU", "behind the same network drive")),
         (fastconv1d.sweep, "CHUNK", 64),
         (fastconv1d.simd, "MOST_ROWS", {16: 4, 32: 12}),
         (fastconv1d.simd, "most_rows", lambda: 3),
@@ -402,6 +425,56 @@ def test_inner_functions_of_one_name_from_two_processes(small: Small) -> None:
     assert small.run("second", "first") == [SECOND, FIRST, 2, 0]
 
 
+GENERATED = """
+from .compile import standalone
+
+def make(constant, space):
+    source = f"def outer(a, table, n):\\n    a[0] = {constant}"
+    exec(compile(source, __file__, "exec"), space)
+    return standalone(pointers=1, integers=1)(space["outer"])
+
+first, second = (make(constant, {"__name__": __name__}) for constant in (1000.0, 2000.0))
+nowhere = make(3000.0, {})
+"""
+
+
+@pytest.mark.generic
+def test_constants_in_generated_source(small: Small) -> None:
+    (small.package / "kernels.py").write_text(GENERATED)
+    assert small.run("first", "second") == [1000, 2000, 0, 2]
+    assert small.run("second", "first") == [2000, 1000, 2, 0]
+    assert small.run("nowhere")[0] == 3000
+    assert small.run("nowhere")[0] == 3000
+
+
+IN_FORKS = """
+import os, sys
+from fastconv1d import kernels
+for name in sys.argv[1:]:
+    if os.fork() == 0:
+        sys.argv[1:] = [name]
+        break
+    os.wait()
+else:
+    sys.exit()
+"""
+
+
+@pytest.mark.generic
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_inner_functions_of_one_name_from_two_forks(small: Small) -> None:
+    assert small.run("first", "second", code=IN_FORKS + RUN) == [FIRST, 0, 1, SECOND, 0, 1]
+    assert small.run("first", "second") == [FIRST, SECOND, 2, 0]
+
+
+@pytest.mark.generic
+def test_an_address_of_the_process_is_not_kept(small: Small) -> None:
+    small.edit("helper", "n + 0.25", "same(n) + 0.25")
+    small.edit("helper", "@kernel", "import ctypes\nsame = ctypes.CFUNCTYPE(*[ctypes.c_ssize_t] * 2)(int)\n\n@kernel")
+    assert small.run("first") == [FIRST, 0, 1]
+    assert small.run("first") == [FIRST, 0, 1]
+
+
 @pytest.mark.generic
 def test_code_from_disk_beside_code_compiled_in_this_process(small: Small) -> None:
     assert small.run("first") == [FIRST, 0, 1]
@@ -451,6 +524,60 @@ def same(v, n):
 def test_functions_compiled_before_the_import_do_no_harm(small: Small) -> None:
     assert small.run("first", code=OLDER) == [FIRST, 0, 1]
     assert small.run("first", "second") == [FIRST, SECOND, 1, 1]
+
+
+@pytest.mark.generic
+def test_what_calls_functions_compiled_before_the_import_is_not_kept(small: Small) -> None:
+    """They have numbers that other functions have in other processes."""
+    small.edit("helper", "n + 0.25", "round(n + 0.25, 2)")
+    older = OLDER.replace("return v", "return round(v, 2)").replace("'error'", "'ignore'")
+    assert small.run("first", code=older) == [FIRST, 0, 1]
+    assert small.run("first") == [FIRST, 0, 1]
+
+
+IN_THREADS = """
+import threading
+import numpy as np
+from fastconv1d import cache, kernels
+start = threading.Barrier(6)
+
+def ask():
+    start.wait()
+    kernels.first.address(np.dtype(float))
+
+threads = [threading.Thread(target=ask) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+FORKED_IN_THE_MIDST = """
+import os, signal, threading, time
+import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
+from fastconv1d import kernels
+thread = threading.Thread(target=kernels.second.address, args=[np.dtype(float)])
+thread.start()
+while global_compiler_lock._lock.acquire(blocking=False):
+    global_compiler_lock._lock.release()
+    time.sleep(1e-3)
+if os.fork() == 0:
+    signal.alarm(30)  # the end of a child that waits for the thread
+else:
+    os._exit(os.wait()[1] != 0)
+"""
+
+
+@pytest.mark.generic
+def test_six_threads_that_come_first_compile_once(small: Small) -> None:
+    assert small.run("first", code=IN_THREADS + RUN) == [FIRST, 0, 1]
+
+
+@pytest.mark.generic
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_a_fork_while_a_thread_compiles(small: Small) -> None:
+    assert small.run("first", code=FORKED_IN_THE_MIDST + RUN) == [FIRST, 0, 2]
 
 
 OTHER_NUMBA = """

@@ -52,6 +52,13 @@ def test_a_much_smaller_result_leaves_the_memory_alone(x: np.ndarray) -> None:
     assert conv1d(x, np.ones(3, np.float32)).ctypes.data != address
 
 
+def test_one_dropped_result_is_kept_at_most(x: np.ndarray) -> None:
+    results = [conv1d(x, np.ones(3, np.float32)) for _ in range(3)]
+    results.clear()
+    gc.collect()
+    assert len(memory._dropped) <= 1
+
+
 def test_a_large_result_is_an_ordinary_array(x: np.ndarray) -> None:
     y = conv1d(x, np.ones(3, np.float32))
     assert type(y) is np.ndarray

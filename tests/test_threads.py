@@ -141,6 +141,16 @@ def test_the_quota_of_a_container(tmp_path: Path, files: dict[str, str], count: 
     assert machine.cpu_quota(tmp_path) == count
 
 
+@pytest.mark.parametrize(("asked_for", "count"), [(None, 3), (5, 5), (9, 8)])
+def test_the_quota_holds_unless_more_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked_for: int | None, count: int
+) -> None:
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: 3)
+    monkeypatch.setattr(machine, "threads_asked_for", lambda: asked_for)
+    assert machine.threads.__wrapped__() == count
+
+
 # -- tbb --------------------------------------------------------------------------------------------
 
 
@@ -173,6 +183,7 @@ DANGERS = [
     ("omp", "fork_after_use", "1 thread", -15),
     ("workqueue", "in_threads", "1 thread", -6),
     ("workqueue", "nested", "1 thread", -6),
+    ("workqueue", "beside_another_library", "1 thread", -6),
 ]
 
 
@@ -181,6 +192,12 @@ DANGERS = [
 def test_no_situation_ends_the_process(run_python: RunPython, layer: str, name: str, end: str, otherwise: int) -> None:
     assert situation(run_python, layer, name) == (0, end)
     assert situation(run_python, layer, name, "--without-remedies")[0] == otherwise
+
+
+@linux
+def test_a_child_does_not_wait_for_the_threads_of_another_library(run_python: RunPython) -> None:
+    """Which it would until an alarm ends it."""
+    assert situation(run_python, "omp", "fork_after_openmp") == (0, "1 thread")
 
 
 @linux
@@ -195,6 +212,20 @@ def test_many_threads_at_once(run_python: RunPython, layer: str) -> None:
     assert child.returncode == 0, child.stdout + child.stderr
     assert child.stdout.startswith(f"{layer}: 8 threads, 8,000 calls")
     assert ("on 2" in child.stdout) == (layer == "omp" and machine.threads() > 1)
+
+
+def test_other_threads_run_during_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They see it half done.  A parallel region lets go of Python's lock in any case."""
+    monkeypatch.setattr(tuning, "PARALLEL_SECONDS", np.inf)
+    x, w = np.ones((1, 128, 40_000), np.float32), np.ones((128, 128, 9), np.float32)
+    conv1d(x[..., :9000], w)  # compiles
+    out = np.full((1, 128, 39_992), np.nan, np.float32)
+    thread, half_done = threading.Thread(target=conv1d, args=(x, w), kwargs={"out": out}), False
+    thread.start()
+    while thread.is_alive():
+        missing = np.isnan(out[0, ::9, ::999])
+        half_done |= missing.any() and not missing.all()
+    assert half_done
 
 
 INTERRUPTED = """

@@ -47,13 +47,9 @@ _loops: dict[tuple[Any, bool], Any] = {}
 _seconds = 0.0
 
 
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()  # a thread that the child does not have may have held it
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # A fork waits for a thread that compiles: the child would not have it, and Numba's lock would stay locked.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def jit_disabled() -> bool:

@@ -16,7 +16,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numba
@@ -99,12 +99,17 @@ def _identity(value: Any) -> str:
     value = inspect.unwrap(value) if callable(value) else value  # what a kernel or an intrinsic is made of
     if isinstance(value, FunctionType):
         within = [cell.cell_contents for cell in value.__closure__ or ()] + list(value.__defaults__ or ())
+        within.append(value.__code__)  # exec may have made it, of source that is not in the stamp
         return f"{value.__module__}.{value.__qualname__}:{value.__code__.co_firstlineno}{_identity(tuple(within))}"
+    if isinstance(value, CodeType):
+        return f"{value.co_code.hex()} {value.co_names} {_identity(value.co_consts)}"
+    if isinstance(value, frozenset):
+        return _identity(tuple(sorted(value, key=repr)))
     if isinstance(value, (tuple, list)):
         return f"({', '.join(map(_identity, value))})"
     if isinstance(value, dict):
         return _identity(tuple(value.items()))
-    if value is None or isinstance(value, (int, float, complex, str, bytes, np.generic, np.dtype)):
+    if value is None or value is ... or isinstance(value, (int, float, complex, str, bytes, np.generic, np.dtype)):
         return repr(value)
     raise TypeError(f"{type(value).__name__} has no identity that outlives the process")
 
