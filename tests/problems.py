@@ -207,13 +207,13 @@ def row_magnitude(
 ) -> Array:
     """Return the sum over channels of max|x| times sum|w|, and |bias|: no window of the row has a larger sum|x||w|."""
     wide = np.float64
-    rows, taps = abs(x.astype(wide)), abs(w.astype(wide))
+    rows, taps = np.nan_to_num(abs(x.astype(wide)), posinf=0), abs(w.astype(wide))
     if w.ndim == 1:
         return rows.max(-1, initial=0, keepdims=True) * taps.sum() + (0 if bias is None else abs(bias.astype(wide)))
     channels_last = data_format in ("NWC", "channels_last")
     if channels_last:
         rows, taps = rows.swapaxes(-1, -2), taps.transpose(2, 1, 0)
-    peaks = np.nan_to_num(rows, posinf=0).max(-1, initial=0)
+    peaks = rows.max(-1, initial=0)
     peaks = peaks.reshape(*peaks.shape[:-1], groups, taps.shape[1])
     sums = taps.sum(-1).reshape(groups, -1, taps.shape[1])
     scale = np.einsum("...gc,grc->...gr", peaks, sums).reshape(*peaks.shape[:-2], len(taps))

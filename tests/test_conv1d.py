@@ -171,6 +171,11 @@ def test_where_a_named_padding_puts_the_windows(padding: str, stride: int) -> No
 
 
 @pytest.mark.nojit
+def test_one_filter_over_many_empty_rows_sees_their_padding() -> None:
+    y = conv1d(np.zeros((2, 3, 0)), np.arange(3.0), padding=(2, 1))
+    np.testing.assert_array_equal(y, np.zeros((2, 3, 1)))
+
+
 def test_the_odd_zero_of_same_is_on_the_right_and_of_same_lower_on_the_left() -> None:
     x, w = np.array([0, 3, 4, 5]), np.array([1, 2])
     np.testing.assert_array_equal(conv1d(x, w, padding="same"), [6, 11, 14, 5])

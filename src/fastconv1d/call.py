@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +54,8 @@ class Call:
             fits = not callable(activation) and _can_be_filled(out, plan.compute_dtype, operands)
             y = out if fits else empty(self.shape, plan.compute_dtype)
         if self.several and x.flags.c_contiguous and y.flags.c_contiguous:
-            plan.run(x.reshape(-1, 1, x.shape[-1]), prepared, y.reshape(-1, 1, y.shape[-1]))
+            rows = math.prod(self.shape[:-1])  # which NumPy can't infer where x is empty
+            plan.run(x.reshape(rows, 1, x.shape[-1]), prepared, y.reshape(rows, 1, y.shape[-1]))
         elif self.several:
             for index in np.ndindex(self.shape[:-2]):
                 plan.run(_rows(x[index]), prepared, _rows(y[index]))

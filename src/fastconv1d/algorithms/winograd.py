@@ -316,8 +316,7 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     """The transformed weights, and after them the plain ones: those of the direct sum."""
     g, dtype = geometry[0], problem.compute_dtype
     groups, C, R, K, slots, laps, taps, steps, step, plain = (
-        int(g[name])
-        for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "steps", "weight_step", "plain")
+        int(g[name]) for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "steps", "weight_step", "plain")
     )
     in_lanes = g.lanes_along == CHANNELS
     columns = int(g.plain_group) if in_lanes else 1
