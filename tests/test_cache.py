@@ -618,6 +618,26 @@ def test_a_second_process_compiles_nothing_and_gives_the_same_bits(run_python: R
     assert second == [first[0], "0"]
 
 
+FORKED_IN_A_CALL = """
+import os, signal, threading, time
+import numpy as np, fastconv1d
+x, w = np.ones((1, 4, 64)), np.ones((4, 4, 3))
+thread = threading.Thread(target=fastconv1d.conv1d, args=(x, w))
+thread.start()
+time.sleep(0.5)  # it compiles for seconds
+child = os.fork()
+if not child:
+    signal.alarm(100)
+    os._exit(int(fastconv1d.conv1d(x, w)[0, 0, 0]))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+"""
+
+
+def test_a_child_forked_while_a_thread_compiles_a_convolution(run_python: RunPython) -> None:
+    assert run_python("-W", "ignore", "-c", FORKED_IN_A_CALL).stdout.split() == ["12"]
+
+
 WARMUP = """
 import importlib, pkgutil
 import fastconv1d

@@ -176,6 +176,7 @@ def test_one_filter_over_many_empty_rows_sees_their_padding() -> None:
     np.testing.assert_array_equal(y, np.zeros((2, 3, 1)))
 
 
+@pytest.mark.nojit
 def test_the_odd_zero_of_same_is_on_the_right_and_of_same_lower_on_the_left() -> None:
     x, w = np.array([0, 3, 4, 5]), np.array([1, 2])
     np.testing.assert_array_equal(conv1d(x, w, padding="same"), [6, 11, 14, 5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
@@ -27,6 +27,10 @@ Prepared = tuple[np.ndarray, np.ndarray]
 class Plan:
     """A problem, the algorithm that computes it, and how that cuts it into blocks: a value, made once a problem."""
 
+    #: The driver's machine code, for one thread and for several, compiled when first asked for.
+    serial: Callable[..., None]
+    parallel: Callable[..., None]
+
     def __init__(self, problem: Conv1dProblem, algorithm: Algorithm):
         self.problem, self.algorithm = problem, algorithm
         self.geometry = algorithm.geometry(problem)
@@ -39,15 +43,14 @@ class Plan:
         self.x_dtype = readable(np.empty(0, problem.x_dtype)).dtype
         self.x_is_readable = self.x_dtype == problem.x_dtype
 
-    @cached_property
-    def serial(self) -> Callable[..., None]:
-        """The driver's machine code for one thread."""
-        return self.algorithm.driver.twin(self.x_dtype, self.compute_dtype, self.geometry.dtype, parallel=False)
-
-    @cached_property
-    def parallel(self) -> Callable[..., None]:
-        """The driver's machine code for several threads."""
-        return self.algorithm.driver.twin(self.x_dtype, self.compute_dtype, self.geometry.dtype, parallel=True)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        # What is not there yet; cached_property has a lock until Python 3.12, which a fork may leave locked.
+        if name not in ("serial", "parallel"):
+            raise AttributeError(f"a Plan has no {name}")
+        types = self.x_dtype, self.compute_dtype, self.geometry.dtype
+        twin = self.algorithm.driver.twin(*types, parallel=name == "parallel")
+        setattr(self, name, twin)
+        return twin
 
     def prepare(self, w: np.ndarray, bias: np.ndarray | None) -> Prepared:
         """Bring w (C_out, C_in/groups, K) and bias, of any strides, into the form that the driver reads."""
