@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import machine
-from .compile import driver, part_of_a_kernel
+from .compile import driver, kernel
 from .epilogue import finish
 from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
@@ -32,7 +32,7 @@ from .sweep import even, pieces
 LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
 
 
-@part_of_a_kernel
+@kernel
 def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table):
     """The outputs t0 to t1 of the channels r0 to r1 of the groups g0 to g1; y_n, y_c, y_t: strides in elements."""
     size = y.itemsize

@@ -26,7 +26,7 @@ from numba.core.compiler import Compiler
 from . import cache, keeping
 from .simd import call_work
 
-__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "part_of_a_kernel", "standalone"]
+__all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "standalone"]
 
 #: Never ``fastmath``: NaN and infinity survive, and sums keep their order.  Division by zero follows NumPy.
 FLAGS = {"nogil": True, "error_model": "numpy"}
@@ -38,7 +38,7 @@ UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 LOGGED_SECONDS = 1.0
 
 _log = logging.getLogger("fastconv1d")
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal's handler may call or fork in the midst of compiling
 
 #: The compiled loops over the parts, which drivers share.
 _loops: dict[tuple[Any, bool], Any] = {}
@@ -104,11 +104,6 @@ def _machine_code(function: Callable[..., Any], signature: Any, **options: Any) 
         _seconds += time.perf_counter() - start
     code.disable_compile()
     return code
-
-
-def part_of_a_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As `kernel`, for a function that one kernel calls at one place: to compile it there takes 0.2 s less."""
-    return numba.njit(inline="always", **FLAGS, **UNWRAPPED)(function)  # type: ignore[no-any-return]
 
 
 class Standalone:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .algorithms import ALGORITHMS, Algorithm
+from .epilogue import activation_of
 from .functional import conv1d
 from .plan import plan_for
-from .problem import describe
+from .problem import ACTIVATIONS, describe
 
 __all__ = ["warmup"]
 
@@ -29,9 +30,9 @@ LAYERS = (
 
 
 def warmup(dtypes: str | Iterable[DTypeLike] = ("float32", "float64"), *, verbose: bool = False) -> None:
-    """Compile the kernels of all algorithms, for one thread and for several, and keep them for processes to come.
+    """Compile the kernels of all algorithms and activations, and keep them for processes to come.
 
-    What is on disk already is loaded, which takes no time.
+    Of drivers both forms, for one thread and for several.  What is on disk already is loaded, which takes no time.
 
     Parameters
     ----------
@@ -54,6 +55,9 @@ def warmup(dtypes: str | Iterable[DTypeLike] = ("float32", "float64"), *, verbos
     for algorithm, dtype in _shown(kernels) if verbose else kernels:
         for layer, data_format in itertools.product(LAYERS, ("NCW", "NWC")):
             _compile(algorithm, dtype, *layer, data_format)
+        for activation in ACTIVATIONS:
+            with contextlib.suppress(TypeError):  # integers have relu alone
+                activation_of(describe((1, 1, 1), dtype, (1, 1, 1), dtype, activation=activation))
 
 
 def _compile(algorithm: Algorithm, dtype: np.dtype, x: Shape, w: Shape, groups: int, data_format: str) -> None:

@@ -34,7 +34,7 @@ from ..cost import Counts
 from ..decoding import number
 from ..epilogue import activation_of, finish
 from ..geometry import CHANNELS, MODE_CODES, TIMES, record_of, round_up
-from ..packing import pack, source_index, split
+from ..packing import clear, pack, source_index, split
 from ..problem import Conv1dProblem
 from ..simd import (
     address,
@@ -318,24 +318,24 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     groups, C, R, K, slots, laps, taps, steps, step, plain = (
         int(g[name]) for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "steps", "weight_step", "plain")
     )
-    in_lanes = g.lanes_along == CHANNELS
-    columns = int(g.plain_group) if in_lanes else 1
-    shape = (taps * laps * slots, C, groups, columns) if in_lanes else (groups, R, C, K)
+    channels_in_lanes = g.lanes_along == CHANNELS
+    columns = int(g.plain_group) if channels_in_lanes else 1
+    shape = (taps * laps * slots, C, groups, columns) if channels_in_lanes else (groups, R, C, K)
     weights = np.empty(plain + math.prod(shape), dtype)
     of_plain = weights[plain:].reshape(shape)
-    if in_lanes:
+    if channels_in_lanes:
         of_plain[K:], of_plain[..., R:] = 0, 0
         of_plain[:K, ..., :R] = w.reshape(groups, R, C, K).transpose(3, 2, 0, 1)
-        offsets = np.arange(taps) * (slots * C * groups * columns)
+        offsets = np.arange(taps, dtype=np.int64) * (slots * C * groups * columns)
     else:
         of_plain[...] = w.reshape(shape)
-        offsets, by_tap = np.arange(taps) * steps, np.zeros(taps * steps, dtype)
-        lap, tap = np.divmod(np.arange(K) // slots, taps)
-        places = tap * steps + np.arange(K) % slots * laps + lap
+        offsets, by_tap = np.arange(taps, dtype=np.int64) * steps, np.zeros(taps * steps, dtype)
+        k = np.arange(K, dtype=np.int64)
+        places = k // slots % taps * steps + k % slots * laps + k // slots // taps
     for group in range(groups):
         source = weights[plain + group * int(g.plain_group) :]
         target = weights[group * int(g.points) * step :]
-        if in_lanes:
+        if channels_in_lanes:
             weigh_panels.run(
                 source, target, offsets, taps, laps, slots, C, columns, int(g.tile_columns), groups * columns, step
             )
@@ -449,7 +449,7 @@ def run_winograd(x, w, bias, y, g, part, parts):
         product_offsets[j] = j * g.product_step
         if g.lanes_along == TIMES:  # vectors are read past the last tile, where denormals would be slow
             for i in range(g.C * g.slots):
-                span(samples, j * g.sample_step + i * g.sample_row + g.reach, g.sample_row - g.reach + g.lanes)[:] = 0
+                clear(span(samples, j * g.sample_step + i * g.sample_row + g.reach, g.sample_row - g.reach + g.lanes))
     for s in range(g.steps):
         if g.lanes_along == TIMES:  # a step is (channel, slot, lap)
             row, lap = split(s, g.laps)
