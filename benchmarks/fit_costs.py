@@ -1,13 +1,16 @@
-"""Fit the prices of tuning.COSTS to times measured on this machine, and say how good the choice by them is.
+"""Fit the prices of tuning.COSTS to times measured on this machine, or say how good the choice by them is.
 
-    python benchmarks/fit_costs.py [--problems 400] [--seed 0] [--layout NCW]
+    python benchmarks/fit_costs.py [--problems 400] [--seed 0] [--layout NCW]    the table to put into tuning.py
+    python benchmarks/fit_costs.py --judge                                       how good the present one is
+    python benchmarks/fit_costs.py --layers REGEX                                each algorithm on published layers
 
-Run it when nothing else runs, on one thread; it prints the table to put into tuning.py.  Needs SciPy.
+Run it when nothing else runs; it uses one thread.  Needs SciPy.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -18,9 +21,11 @@ from scipy.optimize import nnls
 
 from fastconv1d import tuning
 from fastconv1d.algorithms import ALGORITHMS, Algorithm
+from fastconv1d.bench.problems import layers
+from fastconv1d.bench.problems import problems as named_problems
 from fastconv1d.cost import units
 from fastconv1d.memory import empty
-from fastconv1d.plan import Plan
+from fastconv1d.plan import Plan, plan_for
 from fastconv1d.problem import Conv1dProblem, describe
 
 CANDIDATES = [algorithm for algorithm in ALGORITHMS if algorithm.name != "scalar"]
@@ -90,16 +95,17 @@ def fit(rows: list[tuple[Mapping[str, float], float]]) -> dict[str, float]:
     return dict(zip(names, (float(f"{price:.3g}") for price in prices), strict=True))
 
 
-Measured = tuple[Conv1dProblem, dict[str, tuple[float, float]]]  # seconds to run and to prepare, by the algorithm
+Times = dict[str, tuple[float, float]]  # seconds to run and to prepare, by the algorithm
+Measured = tuple[Conv1dProblem, Times]
 Prices = dict[str, float]
 
 
-def measured(problem: Conv1dProblem, rng: np.random.Generator) -> Measured:
-    """Measure every algorithm that is not hopeless by the prices of today."""
+def measured(problem: Conv1dProblem, rng: np.random.Generator, slowest: float) -> Measured:
+    """Measure every algorithm that by the prices of today takes less than `slowest` times as long as the fastest."""
     accepting = [a for a in CANDIDATES if a.refuse(problem) is None]
     accepting = [a for a in accepting if a is accepting[0] or a.units is not None]
     estimates = {a.name: units(a.name, a.counts, problem)[0] for a in accepting}
-    hopeful = [a for a in accepting if estimates[a.name] < 5 * min(estimates.values())]
+    hopeful = [a for a in accepting if estimates[a.name] < slowest * min(estimates.values())]
     return problem, {a.name: measure(problem, a, rng) for a in hopeful}
 
 
@@ -127,18 +133,36 @@ def fit_algorithm(algorithm: str, table: list[Measured]) -> Prices:
     return prices
 
 
+def chosen(problem: Conv1dProblem, times: Times, prices: dict[str, Prices], prepared: bool) -> tuple[str, float]:
+    """Return the cheapest algorithm by the prices, and its time as a multiple of the least."""
+    cost = {name: estimate(name, problem, prices[name], prepared) for name in times}
+    real = {name: run + (0 if prepared else prepare) for name, (run, prepare) in times.items()}
+    name = min(cost, key=cost.__getitem__)
+    return name, real[name] / min(real.values())
+
+
 def judge(table: list[Measured], prices: dict[str, Prices], prepared: bool) -> None:
     """Print how often the cheapest by the prices is the fastest, or nearly."""
-    ratios = []
-    for problem, times in table:
-        cost = {name: estimate(name, problem, prices[name], prepared) for name in times}
-        real = {name: run + (0 if prepared else prepare) for name, (run, prepare) in times.items()}
-        chosen = min(cost, key=cost.__getitem__)
-        ratios.append((real[chosen] / min(real.values()), f"{chosen}, {real}, {problem}"))
-    values = np.array([ratio for ratio, _ in ratios])
-    within = ", ".join(f"{np.mean(values <= 1 + share / 100):.1%} within {share} %" for share in (10, 25))
+    choices = [(*chosen(problem, times, prices, prepared), problem) for problem, times in table]
+    ratios = np.array([ratio for _, ratio, _ in choices])
+    within = ", ".join(f"{np.mean(ratios <= 1 + share / 100):.1%} within {share} %" for share in (10, 25))
     print(f"{'prepared' if prepared else 'once'}: the chosen is {within} of the best")
-    print(*(f"    {ratio:.2f} {text}" for ratio, text in sorted(ratios)[-5:]), sep="\n")
+    for name, ratio, problem in sorted(choices, key=lambda choice: choice[1])[-5:]:
+        print(f"    {ratio:.2f} {name}: {problem}")
+
+
+def compare(pattern: str, rng: np.random.Generator) -> None:
+    """Print what each algorithm takes on the layers whose names match, and how far the chosen is from the best."""
+    for name in (name for name in layers() if re.search(pattern, name)):
+        problem, times = measured(named_problems()[name].described("NCW"), rng, np.inf)
+        print(name)
+        for prepared in (True, False):
+            choice = plan_for(problem, "auto", prepared).algorithm.name
+            real = {name: run + (0 if prepared else prepare) for name, (run, prepare) in times.items()}
+            ratio = real[choice] / min(real.values())
+            listed = ", ".join(f"{name} {seconds * 1e3:.3f}" for name, seconds in real.items())
+            when = "prepared" if prepared else "once"
+            print(f"    {when:8}  {listed} ms; {choice} is chosen, {ratio:.2f} of the best")
 
 
 def main() -> None:
@@ -146,12 +170,17 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layout", choices=("NCW", "NWC"), default="NCW")
+    parser.add_argument("--judge", action="store_true", help="fit nothing")
+    parser.add_argument("--layers", metavar="REGEX", help="published layers instead of random problems")
     arguments = parser.parse_args()
     numba.set_num_threads(1)
     rng = np.random.default_rng(arguments.seed)
-    table = [measured(problem, rng) for problem in islice(problems(rng, arguments.layout), arguments.problems)]
+    if arguments.layers is not None:
+        compare(arguments.layers, rng)
+        return
+    table = [measured(problem, rng, 5) for problem in islice(problems(rng, arguments.layout), arguments.problems)]
     names = [a.name for a in CANDIDATES if any(a.name in times for _, times in table)]
-    prices = {name: fit_algorithm(name, table) for name in names}
+    prices = tuning.COSTS if arguments.judge else {name: fit_algorithm(name, table) for name in names}
     for prepared in (True, False):
         judge(table, prices, prepared)
 
