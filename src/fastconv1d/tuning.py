@@ -92,10 +92,6 @@ FFT_READ_BYTES = 0.68
 FFT_WEIGHTS = 62
 FFT_WRITTEN_BYTES = 2.2
 
-#: Problems of more flops than this cut the pairs of blocks of a single row for the threads; the weights are then read
-#: by each.  Not tuned.
-FFT_SPLIT_FLOPS = 50e6
-
 #: "auto" uses no algorithm whose error may be larger (Algorithm.units): the contract.
 MOST_UNITS = 64
 

@@ -78,7 +78,7 @@ LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as
 FIELDS = (
     "groups C R channels C_out L_out K stride dilation pad_left mode activation "  # C, R: channels of a group
     "slots shift phases parts part_taps n hop pairs "  # the dense correlations, and how time is cut
-    "lanes lanes_along C_chunks block_pairs pair_blocks block_rows "  # what stands in the lanes, and in an item
+    "lanes lanes_along C_chunks block_pairs pair_blocks row_blocks block_rows "  # what stands in the lanes; an item
     "row compact spectra results packed scratch "  # the buffers
     "steps frequencies a_frequency a_place a_row a_imaginary "  # the product: transform.py
     "b_frequency b_place b_panel y_row panels tile_rows "
@@ -123,6 +123,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         rows = max(1, min(R, machine.cache_bytes(2) // 4 // (compact * itemsize)))
         values |= {
             "C_chunks": 1, "block_pairs": 1, "pair_blocks": 1, "block_rows": rows,
+            "row_blocks": min(cuts_for_threads(p.groups * -(-p.N * phases * pairs // lanes)), R),
             "spectra": steps * compact, "results": rows * compact,
             "a_frequency": R * steps * 2, "a_place": 0, "a_row": steps * 2, "a_imaginary": 1,
             "b_frequency": 0, "b_place": vector, "b_panel": 0, "y_row": compact, "panels": 1,
@@ -131,21 +132,30 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     else:
         panels, chunks = (R, 1) if paired else (-(-R // lanes), -(-C // lanes))
         pair_blocks = -(-pairs // pairs_together(p, cut))
-        if p.N * groups * phases * pair_blocks < machine.threads() and p.flops > tuning.FFT_SPLIT_FLOPS:
-            pair_blocks = min(machine.threads(), pairs)
+        row_blocks = cuts_for_threads(p.N * groups * phases * pair_blocks)
+        if row_blocks > panels:
+            row_blocks, pair_blocks = 1, min(pair_blocks * row_blocks, pairs)
         block_pairs = -(-pairs // pair_blocks)
         values |= {
-            "C_chunks": chunks, "block_pairs": block_pairs, "pair_blocks": pair_blocks, "block_rows": R,
+            "C_chunks": chunks, "block_pairs": block_pairs, "pair_blocks": pair_blocks,
+            "row_blocks": row_blocks, "block_rows": panels,
             "spectra": block_pairs * chunks * inner * compact, "results": block_pairs * panels * compact,
             "a_frequency": 0, "a_place": vector, "a_row": chunks * inner * compact, "a_imaginary": lanes,
             "b_frequency": steps * vector * (1 if paired else panels), "b_place": 0,
             "b_panel": steps * vector * (frequencies if paired else 1), "y_row": panels * compact, "panels": panels,
-            "w_group": frequencies * panels * steps * vector, "w_rows": 0,
+            "w_group": frequencies * panels * steps * vector,
         }  # fmt: skip
+        values["w_rows"] = values["b_panel"]
     values["size"] = groups * values["w_group"]
     values["packed"] = (lanes + 2) * values["row"] + values["spectra"] + values["results"]
     values["scratch"] = values["packed"] * itemsize
     return record_of({name: values[name] for name in FIELDS})
+
+
+def cuts_for_threads(items: int) -> int:
+    """Into how many parts to cut each item, along the rows of the weights: few items give threads unequal shares."""
+    threads = machine.threads()
+    return threads if items % threads and items < 8 * threads else 1
 
 
 class Cut(NamedTuple):
@@ -514,12 +524,14 @@ def run_fft(x, w, bias, y, g, part, parts):
     spectra = span(packed, (g.lanes + 2) * g.row, g.spectra)
     results = span(packed, (g.lanes + 2) * g.row + g.spectra, g.results)
     weights, size, N = span(w, g.size, w.size - g.size), y.itemsize, y.shape[0]
-    table = new_table(g)
-    items = g.groups * -(-N * g.phases * g.pairs // g.lanes)
+    table, rows_of_w = new_table(g), g.R if g.lanes_along == TIMES else g.panels
+    inputs = g.groups * -(-N * g.phases * g.pairs // g.lanes)  # what spectra are made of at a time
     if g.lanes_along != TIMES:
-        items = N * g.groups * g.phases * g.pair_blocks
-    for item in range(even(items, parts, part), even(items, parts, part + 1)):
-        group, buffers = item // (items // g.groups), g.C
+        inputs = N * g.groups * g.phases * g.pair_blocks
+    items, filled = inputs * g.row_blocks, -1
+    for index in range(even(items, parts, part), even(items, parts, part + 1)):
+        item, row_block = split(index, g.row_blocks)
+        group, buffers = item // (inputs // g.groups), g.C
         if g.lanes_along != TIMES:
             block = item % g.pair_blocks
             group = item // g.pair_blocks // g.phases % g.groups
@@ -527,9 +539,14 @@ def run_fft(x, w, bias, y, g, part, parts):
         pairs = buffers
         if g.lanes_along != TIMES:
             buffers *= g.C_chunks
-        fill_spectra(x, item, buffers, g, packed, spectra)
-        for r0 in range(0, g.R if g.lanes_along == TIMES else 1, g.block_rows):
-            rows = min(g.block_rows, g.R - r0) if g.lanes_along == TIMES else pairs
+        if item != filled:
+            fill_spectra(x, item, buffers, g, packed, spectra)
+            filled = item
+        first, last = even(rows_of_w, g.row_blocks, row_block), even(rows_of_w, g.row_blocks, row_block + 1)
+        for r0 in range(first, last, g.block_rows):
+            rows, panels = pairs, last - r0
+            if g.lanes_along == TIMES:
+                rows, panels = min(g.block_rows, last - r0), 1
             factors = address(w) + (group * g.w_group + r0 * g.w_rows) * size
             a, b = address(spectra), factors
             if g.lanes_along == TIMES:
@@ -539,11 +556,13 @@ def run_fft(x, w, bias, y, g, part, parts):
                 (
                     a, b, address(results), address(table), g.mirrored, g.steps, g.frequencies,
                     g.a_frequency, g.a_place, g.a_row, g.a_imaginary, g.b_frequency, g.b_place, g.b_panel,
-                    2 * g.lanes, g.compact, g.y_row, g.panels, rows, g.tile_rows, 1 if g.lanes_along == TIMES else 0,
+                    2 * g.lanes, g.compact, g.y_row, panels, rows, g.tile_rows, 1 if g.lanes_along == TIMES else 0,
                 ),
             )  # fmt: skip
-            for i in range(rows * g.panels):
-                store(x, weights, bias, y, item, r0 + i, g, packed, address(results) + i * g.compact * size)
+            for i in range(rows):
+                for panel in range(panels):
+                    at = i * g.panels + panel
+                    store(x, weights, bias, y, item, r0 + at, g, packed, address(results) + at * g.compact * size)
     room[0] = 0  # keeps it until here: its parts are only lent
 
 
