@@ -82,7 +82,7 @@ def measure(problem: Conv1dProblem, algorithm: Algorithm, rng: np.random.Generat
     if problem.channels_last:
         x, y, w = x.transpose(0, 2, 1), y.transpose(0, 2, 1), w.transpose(2, 1, 0)
     prepared = plan.prepare(w, None)
-    run = best_time(lambda: plan.serial(x, *prepared, y, plan.geometry, 0, 1, 1))
+    run = best_time(lambda: plan.serial(x, *prepared, y, plan.geometry, 0, 1, 1, False))
     return run, best_time(lambda: plan.prepare(w, None), 2)
 
 

@@ -86,24 +86,28 @@ def _check(problem: dict[str, Any], rng: np.random.Generator, conv1d: Callable[.
         memory = str(rng.choice(FILLABLE))
         out = MEMORY[memory](np.full(y.shape, np.nan if dtype.kind in "fc" else 85, dtype))
         assert conv1d(**problem, out=out) is out, "out is not what was returned"
-        results[f"out, {memory}"] = np.array(out)
+        assert np.ascontiguousarray(out).tobytes() == y.tobytes(), f"out, {memory}, differs from the result without"
+        report.count("out", memory)
     assert before == {name: array.tobytes() for name, array in arrays.items()}, "an input was written to"
 
     units = {a.name: a.units for a in ALGORITHMS}
     for how, result in results.items():
-        report.count("solved by" if "out" not in how else "out", how)
-        if units.get(how) is None:
-            _compare(result, problem, 1, how, report)
+        report.count("solved by", how)
+        if units[how] is None:
+            _compare(result, problem, 0, how, report)
         else:
             assert_within_units_of_the_row(result, **problem, units=units[how])
     if torch is not None and units[explanation.algorithm] is None:  # PyTorch's sums say nothing of blocks
         report.count("compared with", "torch")
-        _compare(y, problem | {"sums": _by_torch(explanation.problem, **arrays)}, 2, "torch", report)
+        p = explanation.problem
+        # Where the result has 64 bits too, PyTorch's own sum may be off by as much as any sum of n terms.
+        own = {np.float64: 1, np.complex128: 3}.get(dtype.type, 0) * p.C_in_g * p.K
+        _compare(y, problem | {"sums": _by_torch(p, **arrays)}, own, "torch", report)
 
 
-def _compare(y: Any, problem: dict[str, Any], slack: float, how: str, report: Report) -> None:
+def _compare(y: Any, problem: dict[str, Any], more: float, how: str, report: Report) -> None:
     sums = problem.pop("sums", None)
-    units, allowed = error_in_units(y, **problem, sums=sums), slack * bound(**problem)
+    units, allowed = error_in_units(y, **problem, sums=sums), bound(**problem) + more
     call = {k: (v.shape, str(v.dtype), v.strides) if isinstance(v, np.ndarray) else v for k, v in problem.items()}
     assert units <= allowed, f"{how}: {units:.3g} units off, {allowed:.3g} allowed: {call}"
     report.worst[y.dtype.name] = max(report.worst.get(y.dtype.name, 0), units)

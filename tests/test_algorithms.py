@@ -34,7 +34,8 @@ from problems import (
     small_integers,
 )
 
-from fastconv1d import conv1d, explain
+from fastconv1d import conv1d, explain, machine
+from fastconv1d.algorithms import direct
 from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import Conv1dProblem, describe
 
@@ -239,6 +240,30 @@ def test_floats_are_within_the_bound(
         assert_solved(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
 
 
+# Enough steps for the sums of chains and for those of blocks; the last tiles have each width.
+LIKE_TERMS = {
+    "dense": case(96, 41, 85, 16, N=9),
+    "many steps": case(480, 45, 20, 16, N=5),
+    "depthwise": case(25, 25, 7681, 7680, N=9, groups=25),
+    "depthwise, short": case(40, 40, 520, 500, N=9, groups=40),
+}
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("float32",), LIKE_TERMS))
+def test_sums_of_like_terms_are_within_the_bound(
+    rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    """Rounding errors of like terms are alike and add up, in one chain of 128 to 35 units instead of 16."""
+
+    def alike(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """The same in each item of a batch, or in each filter."""
+        return np.broadcast_to(rng.uniform(1, 2, (shape[0],) + (1,) * (len(shape) - 1)), shape).astype(dtype)
+
+    problem = arrays(rng, alike, case, dtype, layout)
+    assert_solved(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
+
+
 @pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("int8", "uint32", "int64"), SOME))
 def test_integers_wrap(rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str) -> None:
     problem = arrays(rng, any_integers, case, dtype, layout)
@@ -352,6 +377,21 @@ def test_explain_gives_the_choice_and_every_refusal(rng: np.random.Generator, ca
 def test_explain_takes_shapes_for_arrays_of_float32() -> None:
     x, w = np.zeros((2, 3, 50), np.float32), np.zeros((4, 3, 5), np.float32)
     assert repr(explain(x.shape, w.shape, padding="same")) == repr(explain(x, w, padding="same"))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "bits", "half_cycles"), [("znver4", 512, 2), ("znver4", 256, 1), ("sapphirerapids", 512, 1)]
+)
+def test_a_cpu_may_halve_its_widest_vectors(
+    monkeypatch: pytest.MonkeyPatch, cpu: str, bits: int, half_cycles: int
+) -> None:
+    monkeypatch.setattr(machine, "_vector_unit", lambda: (bits, 32))
+    monkeypatch.setattr(machine, "cpu_name", lambda: cpu)
+    monkeypatch.setattr(machine, "fma_half_cycles", machine.fma_half_cycles.__wrapped__)
+    assert machine.fma_half_cycles() == half_cycles
+    f4 = np.dtype(np.float32)
+    running, _ = direct.counts(describe((1, 4, 130), f4, (8, 4, 3), f4))
+    assert running["fma"] == half_cycles * 12 * 8 * 128 * 32 // bits  # steps, channels, times
 
 
 @pytest.mark.parametrize("name", ["dense", "depthwise"])
@@ -565,3 +605,14 @@ def test_an_infinite_weight_on_zero_padding_is_nan(algorithm: str, layout: str) 
     x, w = in_layout(layout, np.ones((1, C_in, 40), np.float32), w)
     y = conv1d(x, w, padding=(0, 5), data_format=layout, algorithm=algorithm).ravel()
     np.testing.assert_array_equal(y, [np.inf] * 38 + [np.nan] * 5)
+
+
+@pytest.mark.nojit
+def test_a_complex_infinity_stays_one() -> None:
+    """Over more steps than a chain has: to add is not to multiply by 1, which makes NaN of it."""
+    x = np.full(100, 1 + 1j)
+    x[50] = np.inf + 1j
+    y = conv1d(x, np.full(40, 1 + 1j))
+    covered = (np.arange(61) <= 50) & (np.arange(61) > 10)
+    assert np.all(np.isposinf(y.real) & np.isposinf(y.imag) == covered)
+    np.testing.assert_array_equal(y[~covered], 80j)

@@ -306,8 +306,9 @@ def test_the_key_has_all_that_changes_the_code(monkeypatch: pytest.MonkeyPatch) 
         (sys, "version", "9"),
         (JITCPUCodegen, "magic_tuple", lambda self: ("another", "CPU", "behind the same network drive")),
         (fastconv1d.sweep, "CHUNK", 64),
-        (fastconv1d.simd, "MOST_ROWS", {16: 4, 32: 12}),
-        (fastconv1d.simd, "most_rows", lambda: 3),
+        (fastconv1d.simd, "MOST_ROWS", 12),
+        (fastconv1d.simd, "most_rows", lambda vectors: 3),
+        (fastconv1d.tuning, "CHAIN", 8),
         (fastconv1d.machine, "registers", lambda: 16),
     ]
     for owner, name, value in changes:
@@ -328,7 +329,7 @@ def test_what_is_not_of_the_package_is_not_kept() -> None:
 # ---- compiled code ---------------------------------------------------------------------------------------------------
 
 # A package of that name with those modules and kernels of its own, whose source a test can change.
-MODULES = ("cache", "keeping", "compile", "simd", "machine")
+MODULES = ("cache", "keeping", "compile", "cores", "simd", "machine", "tuning")
 KERNELS = """
 from .compile import kernel, standalone
 from .helper import shift

@@ -93,7 +93,7 @@ def test_any_cut_into_parts(algorithm: str, case: str, layout: str, dtype: str) 
         for cuts in ([0, parts], sorted({0, parts // 3, parts // 2, parts})):
             result[...] = np.nan
             for first, last in reversed(list(itertools.pairwise(cuts))):
-                twin(x, prepared, problem["bias"], y, chosen.geometry, first, last, parts)
+                twin(x, prepared, problem["bias"], y, chosen.geometry, first, last, parts, first == 0)
             assert_same_bits(result, expected)
 
 

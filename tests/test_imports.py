@@ -22,6 +22,7 @@ ORDER = (
     "machine",
     "toom_cook",
     "simd",
+    "cores",
     "cache",
     "keeping",
     "compile",

@@ -52,11 +52,20 @@ def test_a_much_smaller_result_leaves_the_memory_alone(x: np.ndarray) -> None:
     assert conv1d(x, np.ones(3, np.float32)).ctypes.data != address
 
 
-def test_one_dropped_result_is_kept_at_most(x: np.ndarray) -> None:
-    results = [conv1d(x, np.ones(3, np.float32)) for _ in range(3)]
-    results.clear()
+@pytest.mark.parametrize(("room", "kept"), [(2.5, 2), (0.5, 1)])
+def test_dropped_results_are_kept_up_to_a_size(
+    monkeypatch: pytest.MonkeyPatch, x: np.ndarray, room: float, kept: int
+) -> None:
+    """And one that is larger by itself."""
+    results = [conv1d(x, np.ones(3, np.float32)) for _ in range(4)]
+    monkeypatch.setattr(tuning, "KEPT_RESULT_BYTES", int(room * results[0].nbytes))
+    last = results[-1].ctypes.data
+    while results:
+        del results[0]
     gc.collect()
-    assert len(memory._dropped) <= 1
+    assert len(memory._dropped) == (kept if memory._SUPPORTED else 0)
+    if memory._SUPPORTED:
+        assert conv1d(x, np.ones(3, np.float32)).ctypes.data == last
 
 
 def test_a_large_result_is_an_ordinary_array(x: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import RunPython
 
-from fastconv1d import conv1d, explain, machine, plan, threads, tuning
+from fastconv1d import conv1d, cores, explain, machine, plan, threads, tuning
 
 STRESS = Path(__file__).parent / "stress"
 LAYERS = ("omp", "workqueue")  # those of every Linux; tbb is an extra
@@ -30,7 +31,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(machine, "threads", lambda: 2)
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
     monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
-    monkeypatch.setattr(threads, "_last_end", threads.perf_counter())
+    monkeypatch.setattr(threads, "_last_call", threads.perf_counter())
+    monkeypatch.setattr(threads, "_last_region", -float("inf"))
     monkeypatch.setattr(tuning, "AWAKE_SECONDS", 1e9)
     yield monkeypatch
     machine.threads_asked_for.cache_clear()
@@ -57,11 +59,11 @@ def test_the_count_is_the_least_that_anyone_allows(fresh: pytest.MonkeyPatch) ->
 
 def test_one_region_at_a_time(fresh: pytest.MonkeyPatch) -> None:
     with threads.workers_for(1) as outer, threads.workers_for(1) as inner:
-        assert (outer, inner) == (2, 1)
+        assert (outer, inner) == ((2, True), (1, False))  # the last region is long ago
     with pytest.raises(KeyboardInterrupt), threads.workers_for(1):
         raise KeyboardInterrupt
     with threads.workers_for(1) as later:
-        assert later == 2
+        assert later == (2, False)
 
 
 def test_workqueue_is_for_the_main_thread_of_who_asks(fresh: pytest.MonkeyPatch) -> None:
@@ -149,6 +151,37 @@ def test_the_quota_holds_unless_more_is_asked_for(
     monkeypatch.setattr(machine, "cpu_quota", lambda: 3)
     monkeypatch.setattr(machine, "threads_asked_for", lambda: asked_for)
     assert machine.threads.__wrapped__() == count
+
+
+# -- cores ------------------------------------------------------------------------------------------
+
+
+@linux
+def test_a_woken_thread_leaves_the_core_that_woke_it_and_may_come_back() -> None:
+    waking, spread, current = numba.njit(cores.waking), numba.njit(cores.spread), cores._current
+
+    @numba.njit
+    def woken():  # type: ignore[no-untyped-def]
+        waker, arrived = waking(2)
+        spread(waker, 1, arrived)
+        return waker, current(), arrived[1]
+
+    allowed = os.sched_getaffinity(0)
+    moves = []
+    for _ in range(20):
+        waker, core, arrived = woken()
+        assert arrived == 1
+        assert os.sched_getaffinity(0) == allowed
+        moves.append(core != waker)
+    assert any(moves) == (len(allowed) > 1)
+
+
+@linux
+def test_the_one_that_wakes_waits_for_nobody_long() -> None:
+    spread = numba.njit(cores.spread)
+    arrived = np.zeros(2, np.uint8)
+    spread(0, 0, arrived)
+    assert arrived.tolist() == [1, 0]
 
 
 # -- tbb --------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ which is which depends on the axis of the output that stands side by side in mem
 
 Panels and the last kind of weights have zeros past C_out, so that a vector may be read there.
 
-All add the steps in the same order, CHUNK at a time, so that an output has the same bits in either layout, and wherever
-the blocks, tiles and threads are cut.
+All add the steps in the same order, in chains and chunks of them (tuning.py), so that an output has the same bits in
+either layout, and wherever the blocks, tiles and threads are cut.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
                     a_row, a_column, b_panel, s1 - s0, y_row, rows, y_columns,
-                    g.block_rows, g.tile_rows, g.tile_columns, g.lanes, 1 if s0 == 0 else 0,
+                    g.block_rows, g.tile_columns, g.lanes, 1 if s0 == 0 else 0, g.far,
                 ),
             )  # fmt: skip
 

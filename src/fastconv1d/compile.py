@@ -23,7 +23,7 @@ from numba import prange, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
-from . import cache, keeping
+from . import cache, cores, keeping
 from .simd import call_work
 
 __all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "standalone"]
@@ -150,9 +150,21 @@ def array_type(dtype: np.dtype, ndim: int, layout: str, *, written: bool = False
     return types.Array(numba.from_dtype(dtype), ndim, layout, readonly=not written, aligned=not any_alignment)
 
 
-def run(work, x, w, bias, y, geometry, first, last, parts):  # type: ignore[no-untyped-def]
-    """The outermost loop of every driver, compiled by itself: Numba makes five copies of what a prange calls."""
+waking, spread = kernel(cores.waking), kernel(cores.spread)
+
+
+def run(work, x, w, bias, y, geometry, first, last, parts, asleep):  # type: ignore[no-untyped-def]
+    """The outermost loop of every driver, compiled by itself."""
+    for part in range(first, last):
+        call_work(work, x, w, bias, y, geometry[0], part, parts)
+
+
+def run_parallel(work, x, w, bias, y, geometry, first, last, parts, asleep):  # type: ignore[no-untyped-def]
+    """The same on several threads.  Numba makes five copies of what a prange calls, so that it calls an address."""
+    waker, arrived = waking(last - first)  # by a kernel, as Numba would make the zeros in parallel
     for part in prange(first, last):
+        if asleep:
+            spread(waker, part - first, arrived)
         call_work(work, x, w, bias, y, geometry[0], part, parts)
 
 
@@ -166,10 +178,10 @@ class Driver:
         self._twins: dict[tuple[Any, ...], Callable[..., None]] = {}
 
     def twin(self, x: np.dtype, y: np.dtype, geometry: np.dtype, *, parallel: bool) -> Callable[..., None]:
-        """A function ``(x, w, bias, y, geometry, first, last, parts)`` for an x and a y of these dtypes.
+        """A function ``(x, w, bias, y, geometry, first, last, parts, asleep)`` for an x and a y of these dtypes.
 
         It computes the parts `first` to `last` of the `parts` that the work is cut into: all of it, in one, is
-        (0, 1, 1).  w and bias have the dtype of y.
+        (0, 1, 1).  w and bias have the dtype of y.  The threads may be `asleep` (cores.py).
         """
         key = (x, y, geometry, parallel)
         if key not in self._twins:  # to ask Numba for the types takes 0.5 ms
@@ -184,12 +196,14 @@ class Driver:
             array_type(y, 3, "A", written=True),
         )
         signature = (*arrays, numba.from_dtype(geometry), types.intp, types.intp)
-        loop_signature = (types.int64, *arrays, array_type(geometry, 1, "C"), *[types.intp] * 3)
+        loop_signature = (types.int64, *arrays, array_type(geometry, 1, "C"), *[types.intp] * 3, types.boolean)
         with _lock:
             if signature not in self._compiled:
                 self._compiled[signature] = _machine_code(self.function, signature, **UNWRAPPED)
             if (loop_signature, parallel) not in _loops:
-                _loops[loop_signature, parallel] = _machine_code(run, loop_signature, parallel=parallel)
+                _loops[loop_signature, parallel] = _machine_code(
+                    run_parallel if parallel else run, loop_signature, parallel=parallel
+                )
             self._log_seconds(y)
             (result,) = self._compiled[signature].overloads.values()
             work = int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
@@ -206,7 +220,7 @@ class Driver:
             _log.info("compiled %s for %s in %.1f s, %s", self.function.__name__, dtype, _seconds, kept)
         _seconds = 0.0
 
-    def _run_plain(self, x, w, bias, y, geometry, first, last, parts):  # type: ignore[no-untyped-def]
+    def _run_plain(self, x, w, bias, y, geometry, first, last, parts, asleep):  # type: ignore[no-untyped-def]
         with np.errstate(all="ignore"):  # compiled code does not warn either
             for part in range(first, last):
                 self.function(x, w, bias, y, geometry[0], part, parts)

@@ -1,9 +1,9 @@
 """What a problem costs by each algorithm: counts of what is done, times what each takes (tuning.COSTS).
 
-The unit is the time of one vector FMA at the peak of the CPU.  It is not measured when the library runs, as two runs
-would then choose differently now and then, and round differently; what differs from CPU to CPU, the width of the
-vectors and the size of the cache, is in the counts.  So the choice, and with it the bits, depend on the problem and the
-machine alone: not on N, as one sample is counted, and not on the threads.
+The unit is half a cycle, the time of one vector FMA on most CPUs.  It is not measured when the library runs, as two
+runs would then choose differently now and then, and round differently; what differs from CPU to CPU, the width of the
+vectors, how many FMAs a cycle starts and the size of the cache, is in the counts.  So the choice, and with it the bits,
+depend on the problem and the machine alone: not on N, as one sample is counted, and not on the threads.
 """
 
 from __future__ import annotations

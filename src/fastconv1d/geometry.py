@@ -23,7 +23,7 @@ FIELDS = (
     "lanes_along slots shift row packed scratch "  # the packed block: packing.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks "
-    "block_rows tile_rows tile_columns lanes sweep"  # how a block is swept: sweep.py
+    "block_rows tile_columns lanes far sweep"  # how a block is swept: sweep.py
 ).split()
 
 
@@ -69,7 +69,6 @@ def geometry(
     row_unit: int,
     row_blocks: int = 1,
     block_rows: int = 1,
-    tile_rows: int = 1,
     tile_columns: int = 1,
     sweep: int = 0,
 ) -> np.ndarray:
@@ -95,6 +94,7 @@ def geometry(
     if p.C_in_g * p.K <= block_steps:
         block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
     packed = block_groups * per_group + lanes
+    far = p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
         "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
@@ -106,6 +106,6 @@ def geometry(
         "group_blocks": -(-groups // block_groups),
         "block_steps": block_steps, "block_times": block_times, "time_blocks": -(-p.L_out // block_times),
         "row_unit": row_unit, "row_units": -(-C_out_g // row_unit), "row_blocks": row_blocks,
-        "block_rows": block_rows, "tile_rows": tile_rows, "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep,
+        "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes, "far": far, "sweep": sweep,
     }  # fmt: skip
     return record_of({name: values[name] for name in FIELDS})

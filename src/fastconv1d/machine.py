@@ -23,6 +23,9 @@ VECTOR_UNITS = (
     ("", 128, 16),
 )
 
+#: CPUs that use a vector unit of 256 bits twice for 512: they start one multiply-add a cycle, others two.
+HALF_RATE = ("znver4",)
+
 #: Bytes of a cache line, on every CPU that Numba compiles for but some of Apple's, where two make one.
 LINE_BYTES = 64
 
@@ -71,6 +74,12 @@ def registers() -> int:
 def has_fma() -> bool:
     """Whether one instruction multiplies and adds with one rounding."""
     return "fma" in features()
+
+
+@cache
+def fma_half_cycles() -> int:
+    """Half cycles that a multiply-add of whole vectors takes where they follow upon one another."""
+    return 2 if _vector_unit()[0] == 512 and cpu_name() in HALF_RATE else 1
 
 
 @cache

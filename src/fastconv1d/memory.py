@@ -3,8 +3,8 @@
 A vector store that straddles two lines costs two: 1 -> 16 channels, K 3, L 8000 takes 24 us on lines, 31 us off them.
 The system hands out large memory zeroed, and fresh for every allocation: clearing 604 MB took 90 of the 220 ms of a
 convolution whose arithmetic took 130 (4 -> 768 channels, K 15, L 196608; Emerald Rapids, 2026-11-23).  So the pages of
-the last large result that was dropped are kept for the next of about its size.  They are marked as free, and the system
-takes them back when it is short of memory.
+large results that were dropped are kept for others that they fit.  What is more than a few is marked as free, and the
+system takes it back when it is short of memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from . import machine, tuning
 
 _SUPPORTED = hasattr(mmap, "MADV_FREE") and hasattr(mmap, "MADV_HUGEPAGE")
 
-#: The pages of the last large result that was dropped.  No lock: an array may be dropped anywhere, also by the thread
-#: that would hold it, and each operation on the list is atomic.
+#: The pages of large results that were dropped, the last one at the end.  No lock: an array may be dropped anywhere,
+#: also by the thread that would hold it, and each operation on the list is atomic.
 _dropped: list[mmap.mmap] = []
 
 
@@ -42,14 +42,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def _pages(size: int) -> mmap.mmap:
-    """At least `size` bytes: those dropped, if they are not much more, or new ones."""
-    try:
-        pages = _dropped.pop()
-    except IndexError:
-        pass
-    else:
-        if size <= len(pages) <= size + size // 4:
-            return pages
+    """At least `size` bytes: some that were dropped, if they are not twice as many, or new ones."""
+    for pages in reversed(_dropped):
+        if size <= len(pages) <= 2 * size:
+            with contextlib.suppress(ValueError):  # another thread took them
+                _dropped.remove(pages)
+                return pages
     try:
         pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, ValueError, OverflowError) as error:
@@ -61,5 +59,9 @@ def _pages(size: int) -> mmap.mmap:
 
 def _drop(pages: mmap.mmap) -> None:
     with contextlib.suppress(OSError):  # pages that can't be marked as free are not kept
-        pages.madvise(mmap.MADV_FREE)
-        _dropped[:] = [pages]
+        if len(pages) > tuning.KEPT_RESULT_BYTES:
+            pages.madvise(mmap.MADV_FREE)
+        _dropped.append(pages)
+    with contextlib.suppress(IndexError):  # another thread did it
+        while len(_dropped) > 1 and sum(map(len, _dropped)) > tuning.KEPT_RESULT_BYTES:
+            _dropped.pop(0)

@@ -63,14 +63,14 @@ class Plan:
             x = readable(x)
         try:
             if self.seconds < tuning.PARALLEL_SECONDS:
-                self.serial(x, *prepared, y, self.geometry, 0, 1, 1)
+                self.serial(x, *prepared, y, self.geometry, 0, 1, 1, False)
                 return
-            with workers_for(self.seconds) as workers:
-                self._run_large(workers, x, *prepared, y)
+            with workers_for(self.seconds) as (workers, asleep):
+                self._run_large(workers, asleep, x, *prepared, y)
         except MemoryError as error:
             raise MemoryError(f"no memory for {self.scratch_bytes:,} bytes a thread beside the result") from error
 
-    def _run_large(self, workers: int, *arrays: np.ndarray) -> None:
+    def _run_large(self, workers: int, asleep: bool, *arrays: np.ndarray) -> None:
         """Compute by several workers and, if that takes long, in slices: compiled code does not see Ctrl-C."""
         twin = self.serial
         if workers > 1:
@@ -80,7 +80,7 @@ class Plan:
         first, count, parts = 0, workers, workers * halves
         while first < parts:
             start, last = perf_counter(), min(first + count, parts)
-            twin(*arrays, self.geometry, first, last, parts)
+            twin(*arrays, self.geometry, first, last, parts, asleep and first == 0)
             pace = (last - first) / (perf_counter() - start)
             first, count = last, max(workers, min(2 * count, int(pace * tuning.SLICE_SECONDS)))
 

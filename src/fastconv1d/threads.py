@@ -31,7 +31,7 @@ OPENMP = "libgomp.so.1.0.0"
 _region = threading.Lock()
 _forked = False  # this process is a child that runs no program of its own
 _inherited = False  # and its parent had threads, which it has not
-_last_end = -1e9  # when the last call ended that was large enough for threads
+_last_call = _last_region = -1e9  # when the last call ended that was large enough for threads, and that used them
 
 
 def _after_fork_in_child() -> None:
@@ -90,23 +90,27 @@ def _layer_is_safe() -> bool:
 
 def threads_for(seconds: float) -> int:
     """How many threads share a call that takes about `seconds` on one, if no other call is parallel at the time."""
-    awake = perf_counter() - _last_end < tuning.AWAKE_SECONDS
-    worthwhile = seconds >= (tuning.PARALLEL_SECONDS if awake else tuning.WAKING_SECONDS)
+    one_of_many = perf_counter() - _last_call < tuning.AWAKE_SECONDS
+    worthwhile = seconds >= (tuning.PARALLEL_SECONDS if one_of_many else tuning.WAKING_SECONDS)
     if not worthwhile or machine.threads() == 1 or not _layer_is_safe():
         return 1
     return min(int(numba.get_num_threads()), machine.threads())
 
 
 @contextmanager
-def workers_for(seconds: float) -> Iterator[int]:
-    """How many workers a call may use now; one parallel region at a time, and nobody waits for it."""
-    global _last_end
+def workers_for(seconds: float) -> Iterator[tuple[int, bool]]:
+    """How many workers a call may use now, and whether they may be asleep.
+
+    One parallel region at a time, and nobody waits for it.
+    """
+    global _last_call, _last_region
     region = _region
     count = threads_for(seconds)
     alone = count > 1 and region.acquire(blocking=False)
     try:
-        yield count if alone else 1
+        yield (count, perf_counter() - _last_region > tuning.AWAKE_SECONDS) if alone else (1, False)
     finally:
-        _last_end = perf_counter()
+        _last_call = perf_counter()
         if alone:
+            _last_region = _last_call
             region.release()

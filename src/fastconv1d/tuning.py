@@ -1,23 +1,34 @@
 """Every tuned number, with the machine, the day and how it was found.
 
-The bits of a result depend on none of them but CHUNK, which is part of what the direct sum is.
+The bits of a result depend on none of them but CHAIN and CHUNK, which are part of what the direct sum is.
 """
 
-#: Terms that one register sums before they are added to the total.  In units of u * sum|x||w|, on 4000 sums of each
-#: kind in float32, one chain over n = 1536 positive terms is off by up to 46, over n = 7680 by up to 72.  Chains of 64,
-#: 128 and 256 stay under 10, 9 and 12 up to n = 7680; constant terms, the worst, reach 31, 47 and 69.  A flush costs as
-#: much as two steps, which is 1.5 % of 128.  Emerald Rapids, 2026-11-23.
-CHUNK = 128
+#: Terms that one accumulator of the tile sums in a row; the sums of CHUNK terms are summed by another, and those of all
+#: in memory.  In units of u * sum|x||w|, the worst of 1500 sums of n = 512, 1536, 7680 and 20000 like terms, whose
+#: rounding errors are alike too (of 0.5 to 1 at random they stay below 8 but for the first, which reaches 10):
+#:
+#:     128 in a row, then all   32    35    46    57
+#:      64 in a row, then 512   17    16    18    27
+#:      32 in a row, then 512   12    13    16    15
+#:      16 in a row, then 512    9     9    12    16
+#:      16 in a row, then 256    8     8     9    20
+#:
+#: Sums of chains in registers leave room for 12 accumulators of 24, which costs nothing if what the tile reads and
+#: writes is asked for ahead (simd.py); kept in memory they cost 11 % with chains of 32, 20 % with 16.  With AVX2 they
+#: are kept there all the same, as there are only 16 registers: it costs 8 % (with chains of 32 it would be 4 %), and up
+#: to a third of the speed of kernels of 3 to 5 taps on one channel.  Zen 4, 2026-11-27.
+CHAIN = 16
+CHUNK = 512
 
-#: Steps of the reduction between two passes over the outputs of a block, a multiple of CHUNK, where times stand in the
-#: lanes.  128 to 1024 tried on 384 -> 384 K 3, 512 -> 1536 K 1, 64 -> 64 K 11 and 1280 -> 1536 K 5: 256 and 512 lead,
-#: 128 loses 5 to 25 %.  Emerald Rapids, 2026-11-23.
+#: Steps of the reduction between two passes over the outputs of a block, a multiple of CHUNK.  128 to 1024 tried on
+#: 384 -> 384 K 3, 512 -> 1536 K 1, 64 -> 64 K 11 and 1280 -> 1536 K 5: 256 and 512 lead, 128 loses 5 to 25 %.
+#: Emerald Rapids, 2026-11-23.
 BLOCK_STEPS = 512
 
-#: A long kernel shares its samples among its taps, so its blocks may have CHUNK * K steps, up to this many: each block
-#: packs the whole reach of its taps.  1024 to 8192 tried on K 7, 11 and 16: alike but at 256 -> 512 K 16 stride 8,
-#: where 1024 leads by 12 %.  Emerald Rapids, 2026-11-23.
-LONGEST_BLOCK_STEPS = 1024
+#: The same where several taps share the packed samples, of which each block has all that its taps reach.  1024 to 8192
+#: tried on K 7, 11 and 16: alike but at 256 -> 512 K 16 stride 8, where 1024 leads by 12 %.
+#: Emerald Rapids, 2026-11-23.
+SHARED_BLOCK_STEPS = 1024
 
 #: Rows of a sweep whose operand is kept near.  32 to 64 lead; all rows at once lose up to 5 %, in NWC half of the
 #: speed where outputs are many times the inputs (32 -> 512 K 1).  Emerald Rapids, 2026-11-23.
@@ -27,6 +38,10 @@ BLOCK_ROWS = 32
 #: channels are few, long blocks gain up to 15 % (128 -> 32 K 1), as memory is read in longer runs.
 #: Emerald Rapids, 2026-11-23.
 BLOCK_TIMES = 960
+
+#: The same where all steps are one chain, in rows of one tile's height: 1 -> 64 channels, K 7, L 44100 take 0.48 of the
+#: time of blocks of 960 times by 32 rows, whose lines are written here and there.  Zen 4, 2026-11-27.
+LONG_BLOCK_TIMES = 3840
 
 #: The most bytes of a packed block, unless one of 8 times has more.  Only taps that are absurdly far apart come near:
 #: depthwise in NWC with 32 channels, K 10000 and dilation 900 would take 1.1 GiB, and so takes 40 MiB.
@@ -40,27 +55,38 @@ BLOCK_SECONDS = 0.05
 ALIGNED_RESULT_BYTES = 16 * 2**10
 
 #: Results of this many bytes and more are put where an earlier one was (memory.py).  The C library gives smaller ones
-#: memory that was used before by itself.
-LARGE_RESULT_BYTES = 32 * 2**20
+#: memory that was used before by itself, and larger ones too until others stand in its way: six results of 2 to 26 MB,
+#: dropped together, took 14 ms at 32 MiB, with 1682 page faults, and take 8; 1 -> 64 channels, K 7, L 44100, among
+#: PyTorch's and ONNX Runtime's, 3 to 7 ms with 680, now 1.4.  Emerald Rapids, 2026-11-24.
+LARGE_RESULT_BYTES = 4 * 2**20
+
+#: Dropped results are kept up to this many bytes together, as the C library does; a larger one is kept by itself,
+#: marked as free, which costs 0.2 ms for 20 MB.
+KEPT_RESULT_BYTES = 64 * 2**20
 
 #: A call that takes longer than PARALLEL_SECONDS on one thread goes parallel if it comes within AWAKE_SECONDS after
 #: another such call, as the threads still spin then; if it comes later, it must take WAKING_SECONDS.  Both are compared
-#: with the estimate of cost.py.  Serial and two threads, us, by the idle
-#: time before each call, 64 -> 64 K 3, OpenMP, medians of 40 to 300 (Emerald Rapids, 2 virtual cores, 2026-11-23):
+#: with the estimate of cost.py.  Serial / two threads, us, by the idle time before each call, 64 -> 64 K 3, OpenMP,
+#: medians of 24 (Emerald Rapids, 2 virtual cores, 2026-11-24; what finds cold caches is slower on one thread too):
 #:
-#:     estimate   no idle time   1 ms          10 ms
-#:           53     33 /  26       39 /  40     139 / 2436
-#:          100     62 /  35       97 /  72      84 / 3051
-#:          289    104 /  66      118 /  76     191 / 5760
-#:          763    257 / 137      266 / 158     352 / 5836
-#:         3036   1061 / 540     1118 / 976    1408 / 2291
+#:     estimate   no idle time   1 ms          5 ms          10 ms         50 ms
+#:           86     95 /   66     131 /  116    201 /  239    270 /  365    375 /  596
+#:          153    192 /  105     223 /  172    301 /  272    403 /  470    503 /  610
+#:          312    342 /  184     376 /  250    505 /  375    709 /  599    778 /  763
+#:          615    705 /  379     731 /  440    900 /  658   1076 /  804   1252 / 1042
+#:         1222   1417 /  761    1457 /  772   1661 /  994   1874 / 1201   2209 / 1561
+#:         2435   3042 / 1578    3147 / 1731   3526 / 1977   3803 / 2220   3998 / 2661
 #:
-#: An empty region took 2 us with no idle time, 6 after 1 ms, 40 after 5 ms, 3800 after 10 ms; with TBB 2, 12, 81, 101.
-#: That machine packs threads on one core, where the second waits until the first stops spinning, after 6 ms.  Another
-#: (Zen 3, 2 cores) took 119 us after 10 ms, at worst 516, with OpenMP: that is what WAKING_SECONDS is made for.
+#: Without cores.py the threads came 4 to 8 ms late after 10 ms and more.  An empty region took 119 us after 10 ms on
+#: another machine (Zen 3, 2 cores), at worst 516, with OpenMP; with TBB 101 here.
+#:
+#: Tried: GNU OpenMP made to spin for 0.4 ms only brings calls after 10 ms from 7 ms to 1.5 as well, but takes away the
+#: threads of loops with gaps of a millisecond, and of other libraries: two threads beside their peers fell from 1.87 to
+#: 1.20.  Workers that claim eighths of their shares from a common counter, which helps where one is late, cost 2 to 7 %
+#: where none is, and 16 % in winograd.
 PARALLEL_SECONDS = 100e-6
 AWAKE_SECONDS = 2e-3
-WAKING_SECONDS = 1e-3
+WAKING_SECONDS = 400e-6
 
 #: A call that takes longer than this is made in slices of about this long, between which Python sees Ctrl-C.  The first
 #: is half of it by the estimate, and those that follow go by the time that it took.
@@ -113,12 +139,12 @@ COSTS: dict[str, dict[str, float]] = {
         "prepared weight": 6,
     },
     "direct": {
-        "call": 6800, "fma": 0.961, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
-        "weight": 1.02, "prepared weight": 6,
+        "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
+        "weight": 0.4, "prepared weight": 6,
     },
     "winograd": {
-        "call": 8520, "fma": 0.922, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,
-        "thinned": 0.0195, "weight": 1.12, "preparation": 120000, "prepared weight": 12,
+        "call": 8520, "fma": 1.11, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,
+        "thinned": 0.0195, "weight": 0.3, "preparation": 120000, "prepared weight": 6,
     },
     "fft": {"call": 16900, "operation": 1.2, "preparation": 60000, "prepared operation": 1.6},
     "scalar": {"call": 12000, "word": 0.75},

@@ -34,22 +34,20 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     times_in_lanes = not p.channels_last or p.C_out == 1
-    block_steps = round_up(p.K, tuning.CHUNK)
     if times_in_lanes:
-        tile_rows, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes)
+        _, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes)
         most = machine.cache_bytes(1) // 2 // itemsize
         return lay_out(
             p,
             groups=p.groups,
             lanes_along=TIMES,
             lanes=lanes,
-            block_steps=block_steps,
+            block_steps=p.K,
             block_channels=1,
             block_times=min(round_up(most, tile_columns), p.L_out),
             packed_bytes=machine.cache_bytes(1) // 2,
             row_unit=p.C_out_g,
             block_rows=tuning.BLOCK_ROWS,
-            tile_rows=tile_rows,
             tile_columns=tile_columns,
             sweep=sweep_outer.address(dtype),
         )
@@ -67,13 +65,12 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         groups=1,
         lanes_along=PAIRED_CHANNELS,
         lanes=lanes,
-        block_steps=block_steps,
+        block_steps=p.K,
         block_channels=columns,
         block_times=min(round_up(max(times, halo, tuning.BLOCK_ROWS), tile_rows), tuning.BLOCK_TIMES, p.L_out),
         row_unit=tile_columns,
         row_blocks=row_blocks,
         block_rows=tuning.BLOCK_ROWS,
-        tile_rows=tile_rows,
         tile_columns=tile_columns,
         sweep=sweep_elementwise.address(dtype),
     )
@@ -86,7 +83,7 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
     running = {
         "call": 1,
-        "fma": vectors * p.K,
+        "fma": vectors * p.K * machine.fma_half_cycles(),
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
         **packing_counts(p, -(-p.L_out // tuning.BLOCK_TIMES), thinned=times_in_lanes),

@@ -33,19 +33,18 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     rows, columns = (p.C_out_g, p.L_out) if times_in_lanes else (p.L_out, p.C_out_g)
     tile_rows, tile_columns = simd.tile_for(rows, columns, lanes)
 
-    # The steps of a block: b, its columns of one tile, stays in L1.  A long kernel shares its samples among its taps.
     steps = p.C_in_g * p.K
-    if times_in_lanes:
-        block_steps = min(max(tuning.BLOCK_STEPS, tuning.CHUNK * p.K), tuning.LONGEST_BLOCK_STEPS)
-    else:
-        block_steps = machine.cache_bytes(1) // 2 // (tile_columns * itemsize)
-    block_steps = min(max(block_steps // tuning.CHUNK, 1) * tuning.CHUNK, round_up(steps, tuning.CHUNK))
+    shared = times_in_lanes and p.K > 1  # the taps share the samples
+    block_steps = min(tuning.SHARED_BLOCK_STEPS if shared else tuning.BLOCK_STEPS, steps)
     block_channels = min((block_steps + p.K - 2) // p.K + 1, p.C_in_g)
 
     # The times of a block: the packed channels stay in L2, whose other half is for the weights.
     unit = tile_columns if times_in_lanes else tile_rows
-    most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, tuning.BLOCK_TIMES) * itemsize)
-    block_times = max(min(most, tuning.BLOCK_TIMES), 2 * unit)
+    block_times, block_rows = tuning.BLOCK_TIMES, tuning.BLOCK_ROWS
+    if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
+        block_times, block_rows = tuning.LONG_BLOCK_TIMES, simd.MOST_ROWS
+    most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
+    block_times = max(min(most, block_times), 2 * unit)
     time_blocks = max((p.L_out + block_times // 2) // block_times, 1)
 
     # As much for every thread: cut time finer where there is time to cut, else the channels.
@@ -72,8 +71,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         packed_bytes=machine.cache_bytes(2) // 4,
         row_unit=row_unit,
         row_blocks=row_blocks,
-        block_rows=tuning.BLOCK_ROWS,
-        tile_rows=tile_rows,
+        block_rows=block_rows,
         tile_columns=tile_columns,
         sweep=sweep_outer.address(dtype),
     )
@@ -88,7 +86,7 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
     blocks = -(-p.L_out // tuning.BLOCK_TIMES)
     running = {
         "call": 1,
-        "fma": vectors * steps,
+        "fma": vectors * steps * machine.fma_half_cycles(),
         "flush": vectors * -(-steps // tuning.CHUNK),
         "output": p.C_out * p.L_out,
         "weight": p.C_out * steps * blocks,

@@ -71,7 +71,8 @@ UNITS = 16.0
 #: Spectra of so many steps of the weights are put in their places at once, so that memory is written in longer runs.
 STEPS_AT_ONCE = 16
 
-CHUNK = tuning.CHUNK
+#: Terms of a chain of plain sums: the root of the longest part.
+CHUNK = math.isqrt(tuning.LONGEST_PART)
 LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
 
 #: The fields of the record, all of them int64.
@@ -300,9 +301,9 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     prepared[size:] = flat(w, p.compute_dtype)
     w, nothing = readable(w), prepared[:0]
     _, preparing = units("fft", counts, problem)
-    with workers_for(seconds(preparing)) as workers:
+    with workers_for(seconds(preparing)) as (workers, asleep):
         twin = transform_weights.twin(w.dtype, p.compute_dtype, geometry.dtype, parallel=workers > 1)
-        twin(w, nothing, nothing, prepared[None, None], geometry, 0, workers, workers)
+        twin(w, nothing, nothing, prepared[None, None], geometry, 0, workers, workers, asleep)
     return prepared
 
 

@@ -2,7 +2,7 @@
 
     y[n, g R + r, t] = sum over steps (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
 
-The arithmetic is NumPy's, in the dtype of the result.  Steps are added CHUNK at a time, as by direct.
+The arithmetic is NumPy's, in the dtype of the result.  Numbers that are rounded are summed in the order of direct.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import types
 from numba.extending import overload
 
 from .. import tuning
@@ -23,7 +24,10 @@ from ..problem import Conv1dProblem
 from ..simd import span, times_of
 from ..sweep import even
 
-CHUNK = tuning.CHUNK
+CHAIN = tuning.CHAIN
+#: Steps between two passes over the outputs, for numbers that are exact: those of tuning.BLOCK_TIMES fit into L2.
+#: For others they are tuning.CHUNK, of fewer times, which takes up to twice as long.
+EXACT_CHUNK = 128
 
 
 def refuse(problem: Conv1dProblem) -> str | None:
@@ -34,17 +38,19 @@ def refuse(problem: Conv1dProblem) -> str | None:
 def geometry(problem: Conv1dProblem) -> np.ndarray:
     """Blocks whose packed rows stay in L2, and that do not keep Ctrl-C waiting."""
     p = problem
-    block_times = min(tuning.BLOCK_TIMES, p.L_out)
+    steps = p.C_in_g * p.K
+    chunk = EXACT_CHUNK if p.compute_dtype.kind in "iu" else tuning.CHUNK
+    block_times = min(tuning.BLOCK_TIMES * EXACT_CHUNK // min(max(steps, EXACT_CHUNK), chunk), p.L_out)
     block_seconds = seconds(
-        tuning.COSTS["scalar"]["word"] * p.C_in_g * p.K * p.C_out_g * block_times * p.compute_dtype.itemsize / 4
+        tuning.COSTS["scalar"]["word"] * steps * p.C_out_g * block_times * p.compute_dtype.itemsize / 4
     )
     return lay_out(
         p,
         groups=p.groups,
         lanes_along=TIMES,
         lanes=1,
-        block_steps=min(CHUNK, round_up(p.C_in_g * p.K, 2)),
-        block_channels=min((CHUNK + p.K - 2) // p.K + 1, p.C_in_g),
+        block_steps=min(chunk, round_up(steps, 2)),
+        block_channels=min((chunk + p.K - 2) // p.K + 1, p.C_in_g),
         block_times=block_times,
         row_unit=1,
         row_blocks=min(math.ceil(block_seconds / tuning.BLOCK_SECONDS), p.C_out_g),
@@ -75,12 +81,37 @@ def _accumulate(total, weight, row):
     return loop
 
 
+def add(total, row):
+    """total += row: a complex 1 times an infinity would be NaN."""
+    total += row
+
+
+@overload(add)
+def _add(total, row):
+    def loop(total, row):
+        for j in range(total.size):
+            total[j] += row[j]
+
+    return loop
+
+
+def chain_of(total):
+    """How many steps are summed in a row: of exact numbers all that a block has."""
+    return EXACT_CHUNK if total.dtype.kind in "iu" else CHAIN
+
+
+@overload(chain_of)
+def _chain_of(total):
+    steps = EXACT_CHUNK if isinstance(total.dtype, types.Integer) else CHAIN
+    return lambda total: steps
+
+
 @driver
 def run_loops(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
     packed = np.empty(g.packed, y.dtype)
     table = new_table(g)
-    totals = np.empty(g.block_times, y.dtype)
+    totals = np.empty((2, g.block_times), y.dtype)
     items = x.shape[0] * g.groups * g.time_blocks * g.row_blocks
     for item in range(even(items, parts, part), even(items, parts, part + 1)):
         rest, row_block = split(item, g.row_blocks)
@@ -88,19 +119,23 @@ def run_loops(x, w, bias, y, g, part, parts):
         n, group = split(rest, g.groups)
         t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
         r0, r1 = even(g.R, g.row_blocks, row_block), even(g.R, g.row_blocks, row_block + 1)
-        total = span(totals, 0, t1 - t0)
-        for s0 in range(0, g.steps, CHUNK):
-            s1 = min(s0 + CHUNK, g.steps)
+        total, chain = span(totals[0], 0, t1 - t0), span(totals[1], 0, t1 - t0)
+        for s0 in range(0, g.steps, g.block_steps):
+            s1 = min(s0 + g.block_steps, g.steps)
             c0, c1 = s0 // g.K, (s1 - 1) // g.K + 1
             pack(x, n, group * g.C + c0, group * g.C + c1, 1, s0, s1, t0, t1 - t0, g, packed)
             fill_table(table, s0, s1, c0, c1 - c0, 0, g)
             for row in range(group * g.R + r0, group * g.R + r1):
-                clear(total)
-                for i in range(s1 - s0):
-                    accumulate(total, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
+                for first in range(0, s1 - s0, chain_of(total)):
+                    part = chain if first else total
+                    clear(part)
+                    for i in range(first, min(first + chain_of(total), s1 - s0)):
+                        accumulate(part, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
+                    if first:
+                        add(total, chain)
                 target = times_of(y, n, row, t0, 1, t1 - t0)
                 if s0 == 0:
                     clear(target)
-                accumulate(target, y.dtype.type(1), total)
+                add(target, total)
         if bias.size or g.activation:
             finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)

@@ -242,9 +242,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
 
     if along_time:
         rows = min(tuning.BLOCK_ROWS, R)
-        tile_rows, tile_columns = simd.tile_for(rows, tiles, lanes)
+        _, tile_columns = simd.tile_for(rows, tiles, lanes)
     else:
-        tile_rows, tile_columns = simd.tile_for(tiles, R, lanes)
+        _, tile_columns = simd.tile_for(tiles, R, lanes)
         rows = round_up(tuning.BLOCK_ROWS, tile_columns)
     row_units = -(-R // rows)
     width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
@@ -275,7 +275,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         "block_times": OUTPUTS * tiles, "time_blocks": -(-units // unit_tiles),
         "scratch": scratch * itemsize + 16 * steps,
         "row_unit": rows, "row_units": row_units, "row_blocks": min(row_blocks, row_units),
-        "tile_rows": tile_rows, "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
+        "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
     })  # fmt: skip
@@ -297,7 +297,7 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
         vectors, samples = p.C_out * -(-tiles // lanes), p.C_in * slots * -(-reach // lanes)
     running = {
         "call": 1,
-        "fma": vectors * points * steps,
+        "fma": vectors * points * steps * machine.fma_half_cycles(),
         "flush": vectors * points * -(-steps // tuning.CHUNK),
         "output": vectors * points,
         "sample": samples * points,
@@ -482,7 +482,7 @@ def run_winograd(x, w, bias, y, g, part, parts):
                     g.sweep,
                     (
                         a, b, target, address(table), a_row, 0, b_panel, g.steps, g.product_row, rows, columns,
-                        rows, g.tile_rows, g.tile_columns, g.lanes, 1,
+                        rows, g.tile_columns, g.lanes, 1, 0,
                     ),
                 )  # fmt: skip
             output(y, n, group * g.R + r0, r1 - r0, t0, t1, g, phases, products, product_offsets)
