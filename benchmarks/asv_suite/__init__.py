@@ -8,5 +8,5 @@ import os
 import tempfile
 
 if commit := os.environ.get("ASV_COMMIT"):
-    cache = os.path.join(tempfile.gettempdir(), "fastconv1d-asv", commit)
+    cache = os.path.join(os.environ.get("ASV_ENV_DIR", tempfile.gettempdir()), "fastconv1d-asv", commit)
     os.environ["NUMBA_CACHE_DIR"] = os.environ["FASTCONV1D_CACHE"] = cache

@@ -27,7 +27,8 @@ class Memory:
     def track_peak(self, problem):
         tracemalloc.start()
         try:
-            self.call()
-            return tracemalloc.get_traced_memory()[1]
+            result = self.call()
+            peak = tracemalloc.get_traced_memory()[1]
+            return peak if peak > result.nbytes else peak + result.nbytes  # large results are not Python's memory
         finally:
             tracemalloc.stop()
