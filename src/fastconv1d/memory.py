@@ -3,8 +3,8 @@
 A vector store that straddles two lines costs two: 1 -> 16 channels, K 3, L 8000 takes 24 us on lines, 31 us off them.
 The system hands out large memory zeroed, and fresh for every allocation: clearing 604 MB took 90 of the 220 ms of a
 convolution whose arithmetic took 130 (4 -> 768 channels, K 15, L 196608; Emerald Rapids, 2026-11-23).  So the pages of
-large results that were dropped are kept for others that they fit.  What is more than a few is marked as free, and the
-system takes it back when it is short of memory.
+large results that were dropped are kept for others that they fit, up to tuning.KEPT_RESULT_BYTES, or the last one if it
+is larger: then its pages are marked as free, and the system takes them back when it is short of memory.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def _pages(size: int) -> mmap.mmap:
-    """At least `size` bytes: some that were dropped, if they are not twice as many, or new ones."""
+    """At least `size` bytes: some that were dropped, if they are not much more, or new ones."""
     for pages in reversed(_dropped):
-        if size <= len(pages) <= 2 * size:
+        if size <= len(pages) <= size + size // 4:
             with contextlib.suppress(ValueError):  # another thread took them
                 _dropped.remove(pages)
                 return pages

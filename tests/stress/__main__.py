@@ -1,6 +1,6 @@
-"""All of them, one after the other, and what tests/ has more of than its share: python tests/stress.
+"""All of them, one after the other, the guard pages, and the fuzzing in full: python tests/stress.
 
-It takes about 25 minutes on 2 cores and exits with 1 if any of them did not end well.
+It takes about half an hour on 2 cores and exits with 1 if any of them did not end well.
 """
 
 from __future__ import annotations
