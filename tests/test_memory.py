@@ -68,6 +68,17 @@ def test_dropped_results_are_kept_up_to_a_size(
         assert conv1d(x, np.ones(3, np.float32)).ctypes.data == last
 
 
+def test_a_small_dropped_result_leaves_a_large_one(monkeypatch: pytest.MonkeyPatch, x: np.ndarray) -> None:
+    large, small = np.tile(x, 4), x
+    results = [conv1d(value, np.ones(3, np.float32)) for value in (large, small)]
+    address = results[0].ctypes.data
+    monkeypatch.setattr(tuning, "KEPT_RESULT_BYTES", results[1].nbytes + 1)  # the large one is marked as free
+    while results:
+        del results[0]
+        gc.collect()
+    assert conv1d(large, np.ones(3, np.float32)).ctypes.data == address
+
+
 def test_a_large_result_is_an_ordinary_array(x: np.ndarray) -> None:
     y = conv1d(x, np.ones(3, np.float32))
     assert type(y) is np.ndarray

@@ -65,7 +65,7 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
                     a_row, a_column, b_panel, s1 - s0, y_row, rows, y_columns,
-                    g.block_rows, g.tile_columns, g.lanes, 1 if s0 == 0 else 0, g.far,
+                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far,
                 ),
             )  # fmt: skip
 

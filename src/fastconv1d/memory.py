@@ -3,8 +3,8 @@
 A vector store that straddles two lines costs two: 1 -> 16 channels, K 3, L 8000 takes 24 us on lines, 31 us off them.
 The system hands out large memory zeroed, and fresh for every allocation: clearing 604 MB took 90 of the 220 ms of a
 convolution whose arithmetic took 130 (4 -> 768 channels, K 15, L 196608; Emerald Rapids, 2026-11-23).  So the pages of
-large results that were dropped are kept for others that they fit, up to tuning.KEPT_RESULT_BYTES, or the last one if it
-is larger: then its pages are marked as free, and the system takes them back when it is short of memory.
+large results that were dropped are kept for others that they fit, up to tuning.KEPT_RESULT_BYTES, and the last one that
+is larger: its pages are marked as free, and the system takes them back when it is short of memory.
 """
 
 from __future__ import annotations
@@ -58,10 +58,12 @@ def _pages(size: int) -> mmap.mmap:
 
 
 def _drop(pages: mmap.mmap) -> None:
+    marked = len(pages) > tuning.KEPT_RESULT_BYTES
     with contextlib.suppress(OSError):  # pages that can't be marked as free are not kept
-        if len(pages) > tuning.KEPT_RESULT_BYTES:
+        if marked:
             pages.madvise(mmap.MADV_FREE)
         _dropped.append(pages)
-    with contextlib.suppress(IndexError):  # another thread did it
-        while len(_dropped) > 1 and sum(map(len, _dropped)) > tuning.KEPT_RESULT_BYTES:
-            _dropped.pop(0)
+    alike = [other for other in _dropped if (len(other) > tuning.KEPT_RESULT_BYTES) == marked]
+    while len(alike) > 1 and sum(map(len, alike)) > tuning.KEPT_RESULT_BYTES:
+        with contextlib.suppress(ValueError):  # another thread did it
+            _dropped.remove(alike.pop(0))

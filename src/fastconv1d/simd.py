@@ -46,29 +46,24 @@ Matrix = Sequence[Sequence[Fraction]]
 MOST_VECTORS = 8
 #: Rows of the tallest tile: one vector wide, it has as many accumulators as keep two multiply-adders of latency 4 busy.
 MOST_ROWS = 8
-#: Vectors of a tile where the rows fill several of them.
-WIDTH = 3
+#: Rows of the tile where rows and columns fill several: four multiply-adds for each vector of b that is read.
+ROWS = 4
 
 
-def most_vectors(rows: int) -> int:
-    """Vectors of the widest tile of `rows` rows whose sums of chains have a place.
+def most_vectors(rows: int, one_chain: bool = False) -> int:
+    """Vectors of the widest tile of `rows` rows, for any steps or where all are one chain.
 
-    Where there are 32 registers they are there, beside the accumulators, a row of b and a splat; with 16 they are on
-    the stack, as half as many accumulators would leave the multiply-adders waiting.
+    Sums of chains need a place.  Where there are 32 registers they are there, beside the accumulators, a row of b and a
+    splat; with 16 they are on the stack, as half as many accumulators would leave the multiply-adders waiting.
     """
     registers = machine.registers()
-    held = 2 * rows if registers == 32 else rows
-    return min(MOST_VECTORS, (registers - 1) // (held + 1))
+    sums = registers == 32 and not (one_chain and rows <= ROWS)
+    return min(MOST_VECTORS, (registers - 1) // (rows * (1 + sums) + 1))
 
 
-def most_rows(vectors: int) -> int:
+def most_rows(vectors: int, one_chain: bool = False) -> int:
     """Rows of the tallest tile of `vectors` vectors."""
-    return max(rows for rows in range(1, MOST_ROWS + 1) if most_vectors(rows) >= vectors)
-
-
-def most_rows_of_one_chain(vectors: int) -> int:
-    """The same where all steps are one chain, which takes no sums."""
-    return min(MOST_ROWS, (machine.registers() - 1) // vectors - 1)
+    return max(rows for rows in range(1, MOST_ROWS + 1) if most_vectors(rows, one_chain) >= vectors)
 
 
 def most_complex_rows() -> int:
@@ -77,38 +72,35 @@ def most_complex_rows() -> int:
 
 
 def tile_shapes() -> list[tuple[int, int]]:
-    """Every (rows, vectors) that has code: up to WIDTH vectors for any steps or for one chain, and the widest."""
-    shapes = {(rows, v) for v in range(1, WIDTH + 1) for rows in range(1, most_rows_of_one_chain(v) + 1)}
-    return sorted(shapes | {(rows, most_vectors(rows)) for rows in range(1, most_rows(WIDTH) + 1)})
+    """Every (rows, vectors) that has code."""
+    return [(rows, v) for rows in range(1, MOST_ROWS + 1) for v in range(1, most_vectors(rows, one_chain=True) + 1)]
 
 
-def tile_for(rows: int, columns: int, lanes: int) -> tuple[int, int]:
-    """Rows and columns of the tile that covers a block of at least this size.
+def tile_for(rows: int, columns: int, lanes: int, steps: int) -> tuple[int, int]:
+    """Rows and columns of the tile that covers a block of at least this size in so many steps.
 
     A block that one tile is as high as gets the widest of that height; a higher one gets tiles of nearly equal
     height, so a width that all heights have.
     """
-    vectors = -(-columns // lanes)
-    if rows <= most_rows(WIDTH) and vectors >= most_vectors(rows):
-        return rows, lanes * most_vectors(rows)
-    width = min(vectors, WIDTH)
-    return min(rows, most_rows(width)), lanes * width
+    one_chain = steps <= tuning.CHAIN
+    vectors = min(-(-columns // lanes), most_vectors(min(rows, ROWS), one_chain))
+    return min(rows, most_rows(vectors, one_chain)), lanes * vectors
 
 
 @intrinsic
 def tallest(typingctx, y, width, steps):  # type: ignore[no-untyped-def]
-    """Rows of the tallest tile of `width` columns of y for so many steps; wider ones than WIDTH vectors as of WIDTH."""
+    """Rows of the tallest tile of `width` columns of y for so many steps."""
     lanes = machine.lanes(np.dtype(str(y.dtype)))
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         _, width, steps = arguments
         one_chain = builder.icmp_signed("<=", steps, I64(tuning.CHAIN))
 
-        def rows_of(width: int) -> ir.Value:
-            return builder.select(one_chain, I64(most_rows_of_one_chain(width)), I64(most_rows(width)))
+        def rows_of(vectors: int) -> ir.Value:
+            return builder.select(one_chain, *(I64(most_rows(vectors, alone)) for alone in (True, False)))
 
-        rows = rows_of(WIDTH)
-        for vectors in range(WIDTH - 1, 0, -1):
+        rows = rows_of(most_vectors(1))
+        for vectors in range(most_vectors(1) - 1, 0, -1):
             rows = builder.select(builder.icmp_signed("<=", width, I64(vectors * lanes)), rows_of(vectors), rows)
         return rows
 
@@ -371,10 +363,11 @@ def _products(simd: _Vectors, matrix: Matrix, vectors: list[ir.Value]) -> list[i
     return [results[j] for j in range(len(matrix))]
 
 
-def products_of(matrices: dict[int, Matrix]) -> Callable[..., None]:
+def products_of(matrices: Callable[[], dict[int, Matrix]]) -> Callable[..., None]:
     """An intrinsic: target[j * step + x] = sum over i of matrix[j][i] * source[offsets[i] + x] for x < count.
 
-    `which` names the matrix; each is unrolled, its coefficients are constants.  Nothing past `count` is touched.
+    `which` names the matrix; each is unrolled, its coefficients are constants.  They are made when the intrinsic is
+    compiled, not at import.  Nothing past `count` is touched.
     """
 
     def products(typingctx, which, source, offsets, target, step, count):  # type: ignore[no-untyped-def]
@@ -385,7 +378,7 @@ def products_of(matrices: dict[int, Matrix]) -> Callable[..., None]:
             lanes = machine.lanes(np.dtype(str(dtype)))
             end = builder.append_basic_block("end")
             switch = builder.switch(which, end)
-            for name, matrix in matrices.items():
+            for name, matrix in matrices().items():
                 block = builder.append_basic_block(f"matrix_{name}")
                 switch.add_case(I64(name), block)
                 builder.position_at_end(block)

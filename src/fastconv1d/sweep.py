@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compile import kernel, standalone
-from .simd import WIDTH, tallest, tile_elementwise, tile_outer
+from .simd import tallest, tile_elementwise, tile_outer
 from .tuning import CHUNK
 
 
@@ -24,13 +24,13 @@ def _sweep(tile):
 
     def sweep(
         a, b, y, table, a_row, a_column, b_panel, steps, y_row,
-        rows, columns, block_rows, tile_columns, lanes, first, far,
+        rows, columns, block_rows, tile_columns, first, far,
     ):  # fmt: skip
         """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + c + panel * (b_panel - 1)].
 
         (ta, tb) = table[step]; `panel` is the first column of the tile_columns that c is one of.
 
-        Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays in L1 while
+        Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays near while
         the rows of the block pass by; then the steps, CHUNK at a time.  `far`: y does not fit the cache.
         """
         blocks = pieces(rows, block_rows)
@@ -38,27 +38,21 @@ def _sweep(tile):
             r0, r1 = even(rows, blocks, block), even(rows, blocks, block + 1)
             height = tiles = 0
             for panel in range(0, columns, tile_columns):
-                end = min(panel + tile_columns, columns)
-                c = panel
-                while c < end:
-                    width = end - c
-                    if WIDTH * lanes < width < tile_columns:  # only the widest tile and those up to WIDTH exist
-                        width = WIDTH * lanes
-                    if height != tallest(y, width, steps):  # seldom: the division costs as much as a small tile
-                        height = tallest(y, width, steps)
-                        tiles = pieces(r1 - r0, height)
-                    for i in range(tiles):
-                        r, r_end = r0 + even(r1 - r0, tiles, i), r0 + even(r1 - r0, tiles, i + 1)
-                        for s in range(0, steps, CHUNK):
-                            tile(
-                                a, a_row, r * a_row + c * a_column, b, panel * b_panel + c - panel,
-                                table, s, min(s + CHUNK, steps),
-                                y, r * y_row + c, y_row, r_end - r, width, first != 0 and s == 0, far != 0,
-                            )  # fmt: skip
-                    c += width
+                width = min(tile_columns, columns - panel)
+                if height != tallest(y, width, steps):  # seldom: the division costs as much as a small tile
+                    height = tallest(y, width, steps)
+                    tiles = pieces(r1 - r0, height)
+                for i in range(tiles):
+                    r, r_end = r0 + even(r1 - r0, tiles, i), r0 + even(r1 - r0, tiles, i + 1)
+                    for s in range(0, steps, CHUNK):
+                        tile(
+                            a, a_row, r * a_row + panel * a_column, b, panel * b_panel,
+                            table, s, min(s + CHUNK, steps),
+                            y, r * y_row + panel, y_row, r_end - r, width, first != 0 and s == 0, far != 0,
+                        )  # fmt: skip
 
     return sweep
 
 
-sweep_outer = standalone(pointers=3, integers=12)(_sweep(tile_outer))
-sweep_elementwise = standalone(pointers=3, integers=12)(_sweep(tile_elementwise))
+sweep_outer = standalone(pointers=3, integers=11)(_sweep(tile_outer))
+sweep_elementwise = standalone(pointers=3, integers=11)(_sweep(tile_elementwise))

@@ -39,8 +39,9 @@ BLOCK_ROWS = 32
 #: Emerald Rapids, 2026-11-23.
 BLOCK_TIMES = 960
 
-#: The same where all steps are one chain, in rows of one tile's height: 1 -> 64 channels, K 7, L 44100 take 0.48 of the
-#: time of blocks of 960 times by 32 rows, whose lines are written here and there.  Zen 4, 2026-11-27.
+#: The same where all steps are one chain, in rows of two tiles' height: 1 -> 64 channels, K 7, L 44100 take 0.48 of the
+#: time of blocks of 960 times by 32 rows, whose lines are written here and there.  Rows of one tile's height take 1.06
+#: of it, of four 1.1 to 1.5 where results leave the cache.  Zen 4, 2026-11-27.
 LONG_BLOCK_TIMES = 3840
 
 #: The most bytes of a packed block, unless one of 8 times has more.  Only taps that are absurdly far apart come near:
@@ -57,8 +58,10 @@ ALIGNED_RESULT_BYTES = 16 * 2**10
 #: Results of this many bytes and more are put where an earlier one was (memory.py).  The C library gives smaller ones
 #: memory that was used before by itself, and larger ones too until others stand in its way: six results of 2 to 26 MB,
 #: dropped together, took 14 ms at 32 MiB, with 1682 page faults, and take 8; 1 -> 64 channels, K 7, L 44100, among
-#: PyTorch's and ONNX Runtime's, 3 to 7 ms with 680, now 1.4.  Emerald Rapids, 2026-11-24.
-LARGE_RESULT_BYTES = 4 * 2**20
+#: PyTorch's and ONNX Runtime's, 3 to 7 ms with 680, now 1.4.  Emerald Rapids, 2026-11-24.  From 4 MiB on, 512 -> 1024
+#: channels, K 1, L 500, among the same, had 333 page faults a call, 0.5 of its 6 ms; to find memory takes 5 us longer.
+#: Zen 4, 2026-11-27.
+LARGE_RESULT_BYTES = 2**20
 
 #: Dropped results are kept up to this many bytes together, as the C library does; a larger one is kept by itself,
 #: marked as free, which costs 0.2 ms for 20 MB.

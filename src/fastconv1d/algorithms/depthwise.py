@@ -35,7 +35,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     times_in_lanes = not p.channels_last or p.C_out == 1
     if times_in_lanes:
-        _, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes)
+        _, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes, p.K)
         most = machine.cache_bytes(1) // 2 // itemsize
         return lay_out(
             p,
@@ -52,7 +52,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
             sweep=sweep_outer.address(dtype),
         )
     # In NWC a block has all channels, so that memory is read in long runs, unless its halo would outgrow its times.
-    tile_rows, tile_columns = simd.tile_for(p.L_out, p.C_out, lanes)
+    tile_rows, tile_columns = simd.tile_for(p.L_out, p.C_out, lanes, p.K)
     row_units = -(-p.C_out // tile_columns)
     halo = p.K_span // p.stride
     for row_blocks in range(1, row_units + 1):

@@ -31,9 +31,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     times_in_lanes = not p.channels_last or p.C_out == 1
     rows, columns = (p.C_out_g, p.L_out) if times_in_lanes else (p.L_out, p.C_out_g)
-    tile_rows, tile_columns = simd.tile_for(rows, columns, lanes)
-
     steps = p.C_in_g * p.K
+    tile_rows, tile_columns = simd.tile_for(rows, columns, lanes, steps)
+
     shared = times_in_lanes and p.K > 1  # the taps share the samples
     block_steps = min(tuning.SHARED_BLOCK_STEPS if shared else tuning.BLOCK_STEPS, steps)
     block_channels = min((block_steps + p.K - 2) // p.K + 1, p.C_in_g)
@@ -42,7 +42,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     unit = tile_columns if times_in_lanes else tile_rows
     block_times, block_rows = tuning.BLOCK_TIMES, tuning.BLOCK_ROWS
     if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
-        block_times, block_rows = tuning.LONG_BLOCK_TIMES, simd.MOST_ROWS
+        block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * simd.ROWS
     most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
     block_times = max(min(most, block_times), 2 * unit)
     time_blocks = max((p.L_out + block_times // 2) // block_times, 1)

@@ -25,6 +25,7 @@ the last have no bound, as one large sample disturbs its neighbours.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -67,10 +68,13 @@ MOST_TAPS = max(POINTS)
 #: Where, after the offsets of a tile with that many taps, the kernels note that an output is not finite.
 BAD = OUTPUTS + MOST_TAPS - 1
 
-MATRICES = {taps: matrices(OUTPUTS, points) for taps, points in POINTS.items()}
-times_A = products_of({taps: A for taps, (A, _, _) in MATRICES.items()})
-times_G = products_of({taps: G for taps, (_, G, _) in MATRICES.items()})
-times_B = products_of({taps: B for taps, (_, _, B) in MATRICES.items()})
+
+def times(name: str) -> Callable[..., None]:
+    """Products with the matrix of this name, by the number of taps."""
+    return products_of(lambda: {taps: getattr(matrices(OUTPUTS, points), name) for taps, points in POINTS.items()})
+
+
+times_A, times_G, times_B = times("A"), times("G"), times("B")
 
 
 @standalone(pointers=3, integers=6)
@@ -242,9 +246,9 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
 
     if along_time:
         rows = min(tuning.BLOCK_ROWS, R)
-        _, tile_columns = simd.tile_for(rows, tiles, lanes)
+        _, tile_columns = simd.tile_for(rows, tiles, lanes, steps)
     else:
-        _, tile_columns = simd.tile_for(tiles, R, lanes)
+        _, tile_columns = simd.tile_for(tiles, R, lanes, steps)
         rows = round_up(tuning.BLOCK_ROWS, tile_columns)
     row_units = -(-R // rows)
     width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
@@ -482,7 +486,7 @@ def run_winograd(x, w, bias, y, g, part, parts):
                     g.sweep,
                     (
                         a, b, target, address(table), a_row, 0, b_panel, g.steps, g.product_row, rows, columns,
-                        rows, g.tile_columns, g.lanes, 1, 0,
+                        rows, g.tile_columns, 1, 0,
                     ),
                 )  # fmt: skip
             output(y, n, group * g.R + r0, r1 - r0, t0, t1, g, phases, products, product_offsets)
