@@ -35,8 +35,10 @@ from problems import (
 )
 
 from fastconv1d import conv1d, explain, machine
-from fastconv1d.algorithms import direct
-from fastconv1d.plan import ALGORITHMS
+from fastconv1d.algorithms import direct, winograd
+from fastconv1d.call import Call
+from fastconv1d.geometry import CHANNELS, TIMES
+from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
 
 # -- the table --------------------------------------------------------------------------------------
@@ -226,6 +228,38 @@ def test_small_integers_are_exact(
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
     del problem["bias"]
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
+
+
+LANES = {
+    "direct": [("NWC", TIMES), ("NWC", CHANNELS)],
+    "winograd": [(layout, along) for layout in LAYOUTS for along in (TIMES, CHANNELS)],
+}
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize(
+    ("algorithm", "layout", "along"), [(name, *way) for name, ways in LANES.items() for way in ways]
+)
+def test_lanes_along_either_axis(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, algorithm: str, layout: str, along: int
+) -> None:
+    """Both on all problems, as which is cheaper depends on the CPU."""
+    module = {"direct": direct, "winograd": winograd}[algorithm]
+    monkeypatch.setattr(module, "lanes_along", lambda problem: along)
+    for name, case_ in TABLE.items():
+        problem = problem_of(case_, "float32", layout)
+        if module.refuse(problem) or problem.flops > 1e6:
+            continue
+        arguments = arrays(rng, small_integers, case_, "float32", layout)
+        plan = Plan(problem, next(one for one in ALGORITHMS if one.name == algorithm))
+        assert plan.geometry["lanes_along"][0] == along
+        call = Call(plan, arguments["x"].shape, 3)
+        x, w, bias = (arguments[key] for key in ("x", "w", "bias"))
+        y = call.run(x, call.prepare(w, bias), None, None, (x, w, bias))
+        try:
+            assert_solved_exactly(y, algorithm, **arguments)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
 
 
 @pytest.mark.parametrize(

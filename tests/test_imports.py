@@ -31,6 +31,7 @@ ORDER = (
     "decoding",
     "epilogue",
     "geometry",
+    "turning",
     "packing",
     "sweep",
     "transform",

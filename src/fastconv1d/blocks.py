@@ -3,13 +3,17 @@
     y[n, g R + r, t] = sum over steps (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
 
 A step is a channel and a tap.  Of the two operands of a sweep (sweep.py) one is the packed block and one the weights;
-which is which depends on the axis of the output that stands side by side in memory, and so goes into the lanes:
+which is which depends on the axis of the output that goes into the lanes, as a rule the one that stands side by side in
+memory:
 
     lanes along       rows       columns    a                              b
     TIMES             channels   times      the weights, (C_out, steps)    the packed rows
     CHANNELS          times      channels   the packed times               the weights in panels as wide as a tile,
                                                                            (groups, panels, steps, columns)
     PAIRED_CHANNELS   times      channels   the packed times               the weights, (steps, C_out)
+
+Where TIMES are in the lanes and channels side by side in memory, the outputs of a block are turned before they are
+stored (turning.py).
 
 Panels and the last kind of weights have zeros past C_out, so that a vector may be read there.
 
@@ -33,10 +37,12 @@ LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as
 
 
 @kernel
-def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table):
-    """The outputs t0 to t1 of the channels r0 to r1 of the groups g0 to g1; y_n, y_c, y_t: strides in elements."""
-    size = y.itemsize
-    target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * size
+def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table):
+    """The outputs t0 to t1 of the channels r0 to r1 of the groups g0 to g1, from the address `target` on.
+
+    Those of neighbouring channels are y_c elements apart there, those of neighbouring times y_t.
+    """
+    size = packed.itemsize
     for s0 in range(0, g.steps, g.block_steps):
         s1 = min(s0 + g.block_steps, g.steps)
         c0, c1 = g0 * g.C, g1 * g.C
@@ -70,13 +76,24 @@ def fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             )  # fmt: skip
 
 
+@kernel
+def store_turned(turned, target, y_c, y_t, g, g0, g1, t0, t1, r0, r1):
+    """The same outputs from where they were turned aside, to where channels are side by side."""
+    size, rows, groups = turned.itemsize, r1 - r0, g1 - g0
+    if rows == g.R:  # those of all groups follow upon one another
+        rows, groups = rows * groups, 1
+    for i in range(groups):
+        source = address(turned) + i * g.R * g.turned_row * size
+        call(g.turn, (source, target + i * g.R * y_c * size, rows, t1 - t0, g.turned_row, y_t, g.lanes))
+
+
 @driver
 def run_blocks(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
-    packed = np.empty(
-        g.packed + LINE_BYTES // y.itemsize, y.dtype
-    )  # vectors that straddle two lines are read at half of the speed
-    aligned = span(packed, -address(packed) % LINE_BYTES // y.itemsize, g.packed)
+    line = LINE_BYTES // y.itemsize  # vectors that straddle two lines are read at half of the speed
+    room = np.empty(g.packed + g.turned + line, y.dtype)
+    packed = span(room, -address(room) % LINE_BYTES // y.itemsize, g.packed)
+    turned = span(packed, g.packed, g.turned)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
     items = x.shape[0] * g.group_blocks * g.time_blocks * g.row_blocks
@@ -88,8 +105,12 @@ def run_blocks(x, w, bias, y, g, part, parts):
         t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
         r0 = even(g.row_units, g.row_blocks, row_block) * g.row_unit
         r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
-        fill_block(x, w, y, y_n, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, aligned, table)
+        target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * y.itemsize
+        place, place_c, place_t = (address(turned), g.turned_row, 1) if g.turned else (target, y_c, y_t)
+        fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
+        if g.turned:
+            store_turned(turned, target, y_c, y_t, g, g0, g1, t0, t1, r0, r1)
         if bias.size or g.activation:
             for group in range(g0, g1):
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
-    packed[0] = 0  # keeps it until here: `aligned` is only lent
+    room[0] = 0  # keeps it until here: `packed` and `turned` are only lent

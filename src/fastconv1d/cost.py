@@ -19,14 +19,21 @@ Counts = Mapping[str, float]
 Count = Callable[[Conv1dProblem], tuple[Counts, Counts]]
 
 
+def price(name: str, counts: Counts) -> float:
+    """What so much work costs by the named algorithm."""
+    prices = tuning.COSTS[name]
+    return sum(prices[what] * number for what, number in counts.items())
+
+
 def units(name: str, count: Count, problem: Conv1dProblem) -> tuple[float, float]:
     """What running one sample of the batch costs, and what preparing the weights does."""
-    prices = tuning.COSTS[name]
     running, preparing = count(replace(problem, N=1))
-    return (
-        sum(prices[what] * number for what, number in running.items()),
-        sum(prices[what] * number for what, number in preparing.items()),
-    )
+    return price(name, running), price(name, preparing)
+
+
+def cheapest_of(name: str, ways: Mapping[int, Counts]) -> int:
+    """Which way the named algorithm runs the cheapest."""
+    return min(ways, key=lambda way: price(name, ways[way]))
 
 
 def seconds(units: float) -> float:

@@ -21,6 +21,7 @@ FIELDS = (
     "groups C R copies L_out steps K "  # the problem: C and R are the input and output channels of a group
     "stride dilation pad_left mode activation "
     "lanes_along slots shift row packed scratch "  # the packed block: packing.py
+    "turned turned_row turn "  # the outputs of a block, where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks "
     "block_rows tile_columns lanes far sweep"  # how a block is swept: sweep.py
@@ -40,6 +41,11 @@ def round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
+def off_powers(row: int, lanes: int, itemsize: int) -> int:
+    """`row`, or a vector more where rows are a large power of two apart and so would share the sets of the cache."""
+    return row + lanes if row * itemsize % 1024 == 0 else row
+
+
 def slots_for(problem: Conv1dProblem, block: int) -> int:
     """How many slots the taps of a channel fall into, for blocks of `block` outputs: see packing.py."""
     slots = problem.stride // math.gcd(problem.stride, problem.dilation)
@@ -47,13 +53,33 @@ def slots_for(problem: Conv1dProblem, block: int) -> int:
     return slots if shared else problem.K
 
 
-def packing_counts(problem: Conv1dProblem, blocks: int, *, thinned: bool) -> dict[str, float]:
+def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int, thinned: bool) -> dict[str, float]:
     """What packing does, see cost.py; `thinned`: a stride leaves out numbers between neighbours in memory."""
     p = problem
     slots = slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
     reach = (p.K - 1) // slots * slots * p.dilation // p.stride
-    counts: dict[str, float] = {"row": p.C_in * slots * blocks, "sample": p.C_in * slots * (p.L_out + blocks * reach)}
+    counts: dict[str, float] = {
+        "row": (p.C_in if along == TIMES else 1) * slots * blocks,
+        "sample": p.C_in * slots * (p.L_out + blocks * reach),
+    }
     return counts | ({"thinned": counts["sample"]} if thinned and p.stride > 1 else {})
+
+
+def runs_along(problem: Conv1dProblem) -> int:
+    """What stands side by side in x and y."""
+    return CHANNELS if problem.channels_last else TIMES
+
+
+def frame_count(problem: Conv1dProblem) -> int:
+    """How many times are packed one by one in NWC, as what a block reads of them does not follow upon one another."""
+    p = problem
+    return p.L_out * slots_for(p, min(p.L_out, tuning.BLOCK_TIMES)) if p.stride > 1 or p.groups > 1 else 0
+
+
+def turned_count(problem: Conv1dProblem) -> int:
+    """How many numbers are turned where something else stands in the lanes; one channel is alike either way."""
+    p = problem
+    return (p.C_in if p.C_in > 1 else 0) * p.L_in + (p.C_out if p.C_out > 1 else 0) * p.L_out
 
 
 def geometry(
@@ -71,11 +97,13 @@ def geometry(
     block_rows: int = 1,
     tile_columns: int = 1,
     sweep: int = 0,
+    turn: int = 0,
 ) -> np.ndarray:
     """The record of a problem that an algorithm has cut into blocks.
 
     `block_channels` is how many channels the taps of `block_steps` steps may belong to.  A block takes as many groups
-    as `packed_bytes` has room for, but only one where a group has more steps than a block.
+    as `packed_bytes` has room for, but only one where a group has more steps than a block.  `turn` is the address of
+    the machine code of turning.py, where the lanes do not run along what is side by side in memory.
     """
     p = problem
     C_out_g = p.C_out // groups
@@ -84,8 +112,7 @@ def geometry(
         slots = slots_for(p, block_times)
         shift = slots * p.dilation // p.stride
         row = round_up(block_times + (p.K - 1) // slots * shift, lanes) + lanes
-        if row * itemsize % 1024 == 0:
-            row += lanes  # rows that are a large power of two apart would share the sets of the cache
+        row = off_powers(row, lanes, itemsize)
         per_group = block_channels * slots * row
         if per_group * itemsize <= tuning.LARGEST_PACKED_BYTES or block_times <= 8:
             break
@@ -94,7 +121,9 @@ def geometry(
     if p.C_in_g * p.K <= block_steps:
         block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
     packed = block_groups * per_group + lanes
-    far = p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
+    turned_row = off_powers(round_up(block_times, lanes), lanes, itemsize)
+    turned = block_groups * C_out_g * turned_row if turn and p.C_out > 1 else 0
+    far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
         "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
@@ -102,7 +131,8 @@ def geometry(
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
-        "packed": packed, "scratch": packed * p.compute_dtype.itemsize + 16 * block_steps,
+        "packed": packed, "scratch": (packed + turned) * itemsize + 16 * block_steps,
+        "turned": turned, "turned_row": turned_row, "turn": turn,
         "group_blocks": -(-groups // block_groups),
         "block_steps": block_steps, "block_times": block_times, "time_blocks": -(-p.L_out // block_times),
         "row_unit": row_unit, "row_units": -(-C_out_g // row_unit), "row_blocks": row_blocks,

@@ -28,7 +28,7 @@ import numpy as np
 from .compile import kernel
 from .decoding import number
 from .geometry import CHANNELS, MODE_CODES, TIMES
-from .simd import channels_of, contiguous, copied, span, times_of
+from .simd import address, alike, call, channels_of, contiguous, copied, span, times_of
 
 ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (
     MODE_CODES[mode] for mode in ("zeros", "reflect", "replicate", "circular", "symmetric")
@@ -124,35 +124,51 @@ def inside(start, stride, count, L):
 
 
 @kernel
-def pack_times(x, n, c, start, stride, mode, packed, at, count):
-    """packed[at + j] = x[n, c, start + j * stride] for j < count, padded where that is outside of x."""
-    L = x.shape[2]
-    first, last = inside(start, stride, count, L)
-    target = span(packed, at + first, last - first)
-    if stride > 1 and last > first and x.strides[2] == x.itemsize:
-        reach = (last - first - 1) * stride + 1
-        thin(contiguous(times_of(x, n, c, start + first * stride, 1, reach)), stride, target)
-    else:
-        copy_line(times_of(x, n, c, start + first * stride, stride, last - first), target)
+def pad_times(x, n, c, start, stride, mode, packed, at, count, first, last):
+    """packed[at + j] of pack_times for j < first and last <= j < count, which are outside of x."""
     if mode == ZEROS:
         clear(span(packed, at, first))
         clear(span(packed, at + last, count - last))
     else:
         for j in range(count - (last - first)):
             place = j if j < first else j + last - first
-            packed[at + place] = number(x[n, c, source_index(start + place * stride, L, mode)])
+            packed[at + place] = number(x[n, c, source_index(start + place * stride, x.shape[2], mode)])
 
 
 @kernel
-def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count):
-    """packed[at + j * (c1 - c0) + c - c0] = x[n, c // copies, start + j * stride] for j < count, padded."""
-    L, channels = x.shape[2], c1 - c0
-    first, last = inside(start, stride, count, L)
-    if copies == 1 and stride == 1 and x.strides[2] == channels * x.strides[1]:  # the times follow upon one another
-        frames = channels_of(x, n, c0, (last - first) * channels, start + first)
-        copy_line(frames, span(packed, at + first * channels, frames.size))
+def pack_times(x, n, c, start, stride, mode, packed, at, count):
+    """packed[at + j] = x[n, c, start + j * stride] for j < count, padded where that is outside of x."""
+    first, last = inside(start, stride, count, x.shape[2])
+    target = span(packed, at + first, last - first)
+    if stride > 1 and last > first and x.strides[2] == x.itemsize:
+        reach = (last - first - 1) * stride + 1
+        thin(contiguous(times_of(x, n, c, start + first * stride, 1, reach)), stride, target)
     else:
-        first = last
+        copy_line(times_of(x, n, c, start + first * stride, stride, last - first), target)
+    pad_times(x, n, c, start, stride, mode, packed, at, count, first, last)
+
+
+@kernel
+def pack_frames(x, n, c0, c1, start, stride, packed, at, first, last):
+    """The samples of pack_channels for first <= j < last where in x too the times follow upon one another; else False.
+
+    `copies` is 1.
+    """
+    channels = c1 - c0
+    if stride != 1 or x.strides[2] != channels * x.strides[1]:
+        return False
+    frames = channels_of(x, n, c0, (last - first) * channels, start + first)
+    copy_line(frames, span(packed, at + first * channels, frames.size))
+    return True
+
+
+@kernel
+def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count, first, last):
+    """packed[at + j * (c1 - c0) + c - c0] = x[n, c // copies, start + j * stride] for j < count, padded.
+
+    But for first <= j < last, which are there already.
+    """
+    L, channels = x.shape[2], c1 - c0
     for j in range(count - (last - first)):
         place = j if j < first else j + last - first
         i = source_index(start + place * stride, L, mode)
@@ -167,6 +183,23 @@ def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count):
 
 
 @kernel
+def pack_turned(x, n, c0, c1, start, packed, p, first, last, g):
+    """The samples first <= j < last of slot p for all channels, which stand in x the other way round; else False."""
+    size, x_c, x_t = x.itemsize, x.strides[1], x.strides[2] * g.stride
+    source = address(x) + n * x.strides[0] + c0 * x_c + (start + first * g.stride) * x.strides[2]
+    if g.lanes_along == TIMES:
+        near, far, target, row = x_c, x_t, p * g.row + first, g.slots * g.row
+        rows, columns = last - first, c1 - c0
+    else:
+        near, far, target, row = x_t, x_c, (p * g.row + first) * (c1 - c0), c1 - c0
+        rows, columns = c1 - c0, last - first
+    if not alike(x, packed) or near != size or far == size or far % size or source % size:
+        return False
+    call(g.turn, (source, address(packed) + target * size, rows, columns, far // size, row, g.lanes))
+    return True
+
+
+@kernel
 def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
     """The slots of the channels c0 to c1 that the steps s0 to s1 read, for `width` outputs from t0 on."""
     p0, p1 = 0, g.slots
@@ -175,16 +208,24 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
     for p in range(p0, p1):
         start = t0 * g.stride + p * g.dilation - g.pad_left
         count = width + floor_div(g.K - 1 - p, g.slots) * g.shift
+        first, last = inside(start, g.stride, count, x.shape[2])
+        turned = g.turn != 0 and pack_turned(x, n, c0, c1, start, packed, p, first, last, g)
         if g.lanes_along == TIMES:
             for c in range(c0, c1):
                 at = ((c - c0) * g.slots + p) * g.row
-                pack_times(x, n, c, start, g.stride, g.mode, packed, at, count)
+                if turned:
+                    pad_times(x, n, c, start, g.stride, g.mode, packed, at, count, first, last)
+                else:
+                    pack_times(x, n, c, start, g.stride, g.mode, packed, at, count)
                 # The slack of the last vector: denormals left there would be slow.
                 clear(span(packed, at + count, min(g.lanes, g.row - count)))
         elif c1 - c0 == 1:
             pack_times(x, n, c0 // copies, start, g.stride, g.mode, packed, p * g.row, count)
         else:
-            pack_channels(x, n, c0, c1, copies, start, g.stride, g.mode, packed, p * g.row * (c1 - c0), count)
+            at = p * g.row * (c1 - c0)
+            if not turned and not (copies == 1 and pack_frames(x, n, c0, c1, start, g.stride, packed, at, first, last)):
+                first = last
+            pack_channels(x, n, c0, c1, copies, start, g.stride, g.mode, packed, at, count, first, last)
 
 
 @kernel

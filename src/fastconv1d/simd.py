@@ -574,6 +574,16 @@ def butterfly(radix: int, *, forward: bool, twiddled: bool) -> Callable[..., Non
     return intrinsic(run)  # type: ignore[no-any-return]
 
 
+def _transposed(simd: _Vectors, rows: list[ir.Value]) -> list[ir.Value]:
+    """The columns of as many vectors as each has lanes."""
+    low = [k // 2 + simd.lanes * (k % 2) for k in range(simd.lanes)]  # the first halves of two vectors, interleaved
+    half = simd.lanes // 2
+    for _ in range(simd.lanes.bit_length() - 1):
+        pairs = zip(rows[:half], rows[half:], strict=True)
+        rows = [_shuffled(simd, *pair, [k + d for k in low]) for pair in pairs for d in (0, half)]
+    return rows
+
+
 @intrinsic
 def transpose_tile(typingctx, source, i, source_row, target, j, target_row):  # type: ignore[no-untyped-def]
     """target[j + c * target_row + r] = source[i + r * source_row + c] for r, c < lanes."""
@@ -581,19 +591,35 @@ def transpose_tile(typingctx, source, i, source_row, target, j, target_row):  # 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         source_, i, source_row, target_, j, target_row = arguments
         simd = _Vectors(builder, source.dtype)
-        lanes = simd.lanes
-        rows = [simd.load(source_, builder.add(i, _times(builder, source_row, r))) for r in range(lanes)]
-        low = [k // 2 + lanes * (k % 2) for k in range(lanes)]  # the first halves of two vectors, interleaved
-        masks = [ir.Constant(ir.VectorType(I32, lanes), [k + d for k in low]) for d in (0, lanes // 2)]
-        for _ in range(lanes.bit_length() - 1):
-            pairs = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
-            rows = [builder.shuffle_vector(*pair, mask) for pair in pairs for mask in masks]
-        for c, row in enumerate(rows):
+        rows = [simd.load(source_, builder.add(i, _times(builder, source_row, r))) for r in range(simd.lanes)]
+        for c, row in enumerate(_transposed(simd, rows)):
             simd.store(row, target_, builder.add(j, _times(builder, target_row, c)))
         return context.get_dummy_value()
 
     n = types.intp
     return types.void(source, n, n, target, n, n), codegen
+
+
+@intrinsic
+def transpose_part(typingctx, source, i, source_row, rows, target, j, target_row, columns):  # type: ignore[no-untyped-def]
+    """The same for r < rows and c < columns, where these are less than the lanes; nothing else is read or written."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_, i, source_row, rows, target_, j, target_row, columns = arguments
+        simd = _Vectors(builder, source.dtype)
+        read, written = simd.first_lanes(columns), simd.first_lanes(rows)
+        none = ir.Constant(read.type, None)
+        vectors = []
+        for r in range(simd.lanes):
+            mask = builder.select(builder.icmp_signed("<", I64(r), rows), read, none)
+            vectors.append(simd.load_masked(source_, builder.add(i, _times(builder, source_row, r)), mask))
+        for c, vector in enumerate(_transposed(simd, vectors)):
+            with builder.if_then(builder.icmp_signed("<", I64(c), columns)):
+                simd.store_masked(vector, target_, builder.add(j, _times(builder, target_row, c)), written)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(source, n, n, n, target, n, n, n), codegen
 
 
 def _emit_complex_tile(
@@ -839,6 +865,14 @@ def _lower_copied(context, builder, signature, arguments):  # type: ignore[no-un
     if alike:
         cgutils.raw_memcpy(builder, target.data, source.data, builder.mul(target.nitems, target.itemsize), 1)
     return context.get_constant(types.boolean, alike)
+
+
+@intrinsic
+def alike(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """Whether two arrays have one dtype."""
+    return types.boolean(a, b), lambda context, builder, signature, arguments: context.get_constant(
+        types.boolean, a.dtype == b.dtype
+    )
 
 
 @intrinsic

@@ -124,6 +124,10 @@ FFT_WRITTEN_BYTES = 2.2
 #: "auto" uses no algorithm whose error may be larger (Algorithm.units): the contract.
 MOST_UNITS = 64
 
+#: Rows or columns that are turned one number after the other, in 0.9 cycles each; a tile of 16 lanes takes 1.9 cycles a
+#: number for 3 of them, 1.2 for 5, 1.0 for 6, 0.8 for 8 and 0.4 for 16.  Zen 4, 2026-11-27.
+FEW = 5
+
 #: The share of L2 for the samples of a block of Winograd's algorithm.  0.06 to 0.75 tried on ten layers: 0.125 to 0.5
 #: differ by less than 5 %, 0.06 loses up to 20 %, 0.75 up to 12 %.  Emerald Rapids, 2026-11-23.
 SAMPLES_SHARE = 0.375
@@ -138,7 +142,10 @@ UNITS_PER_SECOND = 6e9
 #: "operation" went from 0.88 to 1.2.  Emerald Rapids, 2026-11-23.  The weights of direct and winograd are cheaper since
 #: the tile asks for them ahead, and "fma" has what flushes of 128 steps took: with these 0.3, 0.4 and 6 the chosen is
 #: within 10 % of the best on 95 and 98 % of 1000 problems (seed 5), on 83 and 90 % of 400 in NWC, where nothing was
-#: fitted, and on 89 and 92 % of the published layers.  Zen 4, 2026-11-27.
+#: fitted, and on 89 and 92 % of the published layers.  "turned", "gathered" and "frame" were set by hand: of the two
+#: axes that the lanes may run along, the chosen one is within 10 % of the better on 94 % of 104 problems of direct in
+#: NWC and on 95 % of 76 of winograd in either format.  Against lanes that run as memory does that gains 1.2 times for
+#: direct, and for winograd 1.09 in NWC and 1.5 in NCW (geometric means; at most 6, for 16 times).  Zen 4, 2026-11-27.
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
         "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
@@ -146,11 +153,12 @@ COSTS: dict[str, dict[str, float]] = {
     },
     "direct": {
         "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
-        "weight": 0.4, "prepared weight": 6,
+        "turned": 1.0, "frame": 60, "weight": 0.4, "prepared weight": 6,
     },
     "winograd": {
         "call": 8520, "fma": 1.11, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,
-        "thinned": 0.0195, "weight": 0.3, "preparation": 120000, "prepared weight": 6,
+        "thinned": 0.0195, "gathered": 3, "turned": 0.7, "frame": 60, "weight": 0.3, "preparation": 120000,
+        "prepared weight": 6,
     },
     "fft": {"call": 16900, "operation": 1.2, "preparation": 60000, "prepared operation": 1.6},
     "scalar": {"call": 12000, "word": 0.75},

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..cost import Counts
-from ..geometry import PAIRED_CHANNELS, TIMES, packing_counts, round_up
+from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, packing_counts, round_up
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
@@ -86,7 +86,9 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
         "fma": vectors * p.K * machine.fma_half_cycles(),
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
-        **packing_counts(p, -(-p.L_out // tuning.BLOCK_TIMES), thinned=times_in_lanes),
+        **packing_counts(
+            p, -(-p.L_out // tuning.BLOCK_TIMES), along=TIMES if times_in_lanes else CHANNELS, thinned=times_in_lanes
+        ),
     }
     return running, {"prepared weight": p.C_out * p.K} if p.channels_last else {}
 

@@ -1,4 +1,8 @@
-"""The direct sum on the register tile: dense, dilated, strided and grouped, in either layout."""
+"""The direct sum on the register tile: dense, dilated, strided and grouped, in either layout.
+
+The lanes run along what is side by side in memory.  In NWC, whose weights are prepared anyway, they run along the times
+where the channels would leave so many of them empty that turning x and y costs less (turning.py).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..compile import jit_disabled
-from ..cost import Counts, seconds
-from ..geometry import CHANNELS, TIMES, packing_counts, round_up, slots_for
+from ..cost import Counts, cheapest_of, seconds
+from ..geometry import CHANNELS, TIMES, frame_count, packing_counts, round_up, runs_along, slots_for, turned_count
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
 from ..sweep import sweep_outer
+from ..turning import turn
 
 
 def refuse(problem: Conv1dProblem) -> str | None:
@@ -29,7 +34,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     """Blocks that keep what is read again and again near, and that give every thread as much as the next."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
-    times_in_lanes = not p.channels_last or p.C_out == 1
+    times_in_lanes = lanes_along(p) == TIMES
     rows, columns = (p.C_out_g, p.L_out) if times_in_lanes else (p.L_out, p.C_out_g)
     steps = p.C_in_g * p.K
     tile_rows, tile_columns = simd.tile_for(rows, columns, lanes, steps)
@@ -74,14 +79,27 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         block_rows=block_rows,
         tile_columns=tile_columns,
         sweep=sweep_outer.address(dtype),
+        turn=turn.address(dtype) if lanes_along(p) != runs_along(p) else 0,
     )
+
+
+def lanes_along(problem: Conv1dProblem) -> int:
+    """What stands in the lanes: in NWC the times too, if channels fill so little of them that turning pays."""
+    if runs_along(problem) == TIMES:
+        return TIMES
+    return cheapest_of("direct", {along: counts_along(problem, along)[0] for along in (CHANNELS, TIMES)})
 
 
 def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
+    return counts_along(problem, lanes_along(problem))
+
+
+def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
+    """The same with these lanes."""
     p = problem
     lanes, steps = machine.lanes(p.compute_dtype), p.C_in_g * p.K
-    times_in_lanes = not p.channels_last or p.C_out == 1
+    times_in_lanes, turned = along == TIMES, along != runs_along(p)
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * p.groups * -(-p.C_out_g // lanes)
     blocks = -(-p.L_out // tuning.BLOCK_TIMES)
     running = {
@@ -90,7 +108,9 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
         "flush": vectors * -(-steps // tuning.CHUNK),
         "output": p.C_out * p.L_out,
         "weight": p.C_out * steps * blocks,
-        **packing_counts(p, blocks, thinned=times_in_lanes),
+        "turned": turned_count(p) if turned else 0,
+        "frame": 0 if times_in_lanes else frame_count(p),
+        **packing_counts(p, blocks, along=along, thinned=times_in_lanes and not turned),
     }
     return running, {"prepared weight": p.C_out * steps} if p.channels_last else {}
 
@@ -98,7 +118,7 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The weights, (C_out, C_in/groups, K) with any strides, as blocks.py reads them."""
     p = problem
-    if not p.channels_last or p.C_out == 1:  # TIMES stand in the lanes
+    if geometry["lanes_along"][0] == TIMES:
         return flat(w, p.compute_dtype)
     columns = int(geometry["tile_columns"][0])
     full, rest = divmod(p.C_out_g, columns)

@@ -13,7 +13,10 @@ So a step of the products is a channel, a slot and a lap, and beside the block o
     TIMES         (groups, points, C_out/groups, steps)     (points, channels, slots, u)     (points, rows, u)
     CHANNELS      (groups, points, panels, steps, columns)  (points, u, slots, channels)     (points, u, columns)
 
-whose weights are followed by those of the direct sum: a tile that sees a NaN, an infinity or an overflow spreads it to
+Which of them, the cost tells, in either data format: times fill the lanes where they are many, channels where rows are
+short, as those of real-time blocks are.  Where memory runs along the other axis, turning.py turns samples and outputs.
+
+The weights are followed by those of the direct sum: a tile that sees a NaN, an infinity or an overflow spreads it to
 all its outputs, and what is not finite is summed again by itself.
 
 The error is at most 50 u times the sum over channels of max|x| sum|w|, the maximum over the tile.  Measured, in 10^6
@@ -31,10 +34,20 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..compile import driver, kernel, standalone
-from ..cost import Counts
+from ..cost import Counts, cheapest_of
 from ..decoding import number
 from ..epilogue import activation_of, finish
-from ..geometry import CHANNELS, MODE_CODES, TIMES, record_of, round_up
+from ..geometry import (
+    CHANNELS,
+    MODE_CODES,
+    TIMES,
+    frame_count,
+    off_powers,
+    record_of,
+    round_up,
+    runs_along,
+    turned_count,
+)
 from ..packing import clear, pack, source_index, split
 from ..problem import Conv1dProblem
 from ..simd import (
@@ -54,6 +67,7 @@ from ..simd import (
 )
 from ..sweep import even, sweep_outer
 from ..toom_cook import POINTS, matrices
+from ..turning import turn
 from . import direct
 
 LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
@@ -219,7 +233,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     """Blocks of tiles whose samples stay in L2 while all weights pass by."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
-    along_time = not p.channels_last
+    along_time, turns = lanes_along(p) == TIMES, lanes_along(p) != runs_along(p)
     C, R, K = p.C_in_g, p.C_out // p.groups, p.K
     slots = slots_of(p)
     spacing, taps, laps = tile_of(p)
@@ -262,9 +276,11 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     phase_step = apart(reach + 2 * spacing + lanes, itemsize)
     columns = 1 if along_time else round_up(R, tile_columns)
     weight_step = (R if along_time else columns) * steps
+    turned_row = off_powers(round_up(OUTPUTS * tiles, lanes), lanes, itemsize) if along_time else rows
+    turned = turned_row * (rows if along_time else OUTPUTS * tiles) if turns and p.C_out > 1 else 0
     # How far apart the plain weights of neighbouring groups, rows, channels and taps are.
     plain_steps = (R * C * K, C * K, K, 1) if along_time else (columns, 1, p.groups * columns, C * p.groups * columns)
-    scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step)
+    scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step) + turned
     return record_of({
         "groups": p.groups, "C": C, "R": R, "L_out": p.L_out, "steps": steps, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
@@ -282,19 +298,31 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
+        "turned": turned, "turned_row": turned_row, "turn": turn.address(dtype) if turns else 0,
     })  # fmt: skip
+
+
+def lanes_along(problem: Conv1dProblem) -> int:
+    """What stands in the lanes: the times or the channels, whichever is cheaper in either data format."""
+    ways = sorted((TIMES, CHANNELS), key=lambda along: along != runs_along(problem))
+    return cheapest_of("winograd", {along: counts_along(problem, along)[0] for along in ways})
 
 
 def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
-    p = problem
+    return counts_along(problem, lanes_along(problem))
+
+
+def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
+    """The same with these lanes."""
+    p, turned = problem, along != runs_along(problem)
     lanes, slots = machine.lanes(p.compute_dtype), slots_of(p)
     spacing, taps, laps = tile_of(p)
     points, steps = taps + OUTPUTS - 1, p.C_in_g * slots * laps
     tiles = -(-p.L_out // (OUTPUTS * spacing)) * spacing
     blocks = max(tiles * points * p.C_in_g * slots * p.compute_dtype.itemsize / sample_bytes(), 1)
     reach = tiles + blocks * (laps - 1) * spacing
-    if p.channels_last:
+    if along == CHANNELS:
         vectors = p.groups * -(-p.C_out_g // lanes) * tiles
         samples = p.groups * -(-p.C_in_g // lanes) * slots * reach
     else:
@@ -305,12 +333,14 @@ def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
         "flush": vectors * points * -(-steps // tuning.CHUNK),
         "output": vectors * points,
         "sample": samples * points,
-        "row": p.C_in * slots * blocks,
+        "row": (p.C_in if along == TIMES else 1) * slots * blocks,
         "weight": points * p.C_out * steps * blocks,
+        "turned": turned_count(p) if turned else 0,
+        "frame": 0 if turned or along == TIMES else frame_count(p),
     }
-    if p.stride > 1 and not p.channels_last:
-        running["thinned"] = p.C_in * slots * OUTPUTS * reach
-    if spacing > 1 and not p.channels_last:
+    if p.stride > 1 and (turned or along == TIMES):
+        running["gathered" if turned else "thinned"] = p.C_in * slots * OUTPUTS * reach
+    if spacing > 1 and along == TIMES:
         runs = OUTPUTS * -(-spacing // lanes)
         running["run"] = (p.C_in * slots * reach + p.C_out * tiles) / spacing * runs
     return running, {"preparation": 1, "prepared weight": points * p.C_out * steps}
@@ -382,17 +412,19 @@ def sample(x, n, group, t0, g, packed, phases, samples, offsets):
 
 
 @kernel
-def output(y, n, channel, channels, t0, t1, g, phases, products, offsets):
-    """The outputs of a block of times, for the channels of a row unit."""
-    size, y_c, y_t = y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
-    target = address(y) + n * y.strides[0] + channel * y.strides[1] + t0 * y.strides[2]
+def output(target, y_c, y_t, channels, times, g, phases, products, offsets):
+    """The outputs of a block of times for the channels of a row unit, from the address `target` on.
+
+    Those of neighbouring channels are y_c elements apart there, those of neighbouring times y_t.
+    """
+    size = phases.itemsize
     if g.lanes_along == TIMES:
         for r in range(channels):
             call(
                 g.output,
                 (
                     address(products) + r * g.product_row * size, address(phases), target + r * y_c * size,
-                    address(offsets), g.taps, g.spacing, g.tiles, g.phase_step, t1 - t0, g.lanes,
+                    address(offsets), g.taps, g.spacing, g.tiles, g.phase_step, times, g.lanes,
                 ),
             )  # fmt: skip
     else:
@@ -400,7 +432,7 @@ def output(y, n, channel, channels, t0, t1, g, phases, products, offsets):
             g.output,
             (
                 address(products), address(phases), target, address(offsets),
-                g.taps, g.spacing, g.tiles, channels, g.product_row, y_t, t1 - t0,
+                g.taps, g.spacing, g.tiles, channels, g.product_row, y_t, times,
             ),
         )  # fmt: skip
 
@@ -426,7 +458,7 @@ def mend(x, n, group, r0, r1, t0, t1, g, w, y):
     """Sum again whatever is not finite among the channels r0 to r1 of a group and the times t0 to t1."""
     plain = g.plain + group * g.plain_group
     channel = group * g.R + r0
-    along_time = g.lanes_along == TIMES
+    along_time = y.strides[2] == y.itemsize  # else the channels stand side by side
     for i in range(r1 - r0 if along_time else t1 - t0):
         if along_time:
             run = contiguous(times_of(y, n, channel + i, t0, 1, t1 - t0))
@@ -444,9 +476,10 @@ def run_winograd(x, w, bias, y, g, part, parts):
     size = y.itemsize
     packed, phases = np.empty(g.packed, y.dtype), np.empty(max(OUTPUTS * g.phase_step, OUTPUTS * g.row_unit), y.dtype)
     line = LINE_BYTES // size
-    room = np.empty(g.points * (g.sample_step + g.product_step) + 2 * g.lanes + line, y.dtype)
+    room = np.empty(g.points * (g.sample_step + g.product_step) + 2 * g.lanes + line + g.turned, y.dtype)
     samples = span(room, -address(room) % LINE_BYTES // size, room.size - line)
     products = span(samples, g.points * g.sample_step + g.lanes, g.points * g.product_step)
+    turned = span(products, products.size, g.turned)
     sample_offsets, product_offsets = np.zeros(BAD + 1, np.int64), np.zeros(BAD + 1, np.int64)
     table = np.empty(2 * g.steps, np.int64)
     for j in range(g.points):
@@ -489,10 +522,25 @@ def run_winograd(x, w, bias, y, g, part, parts):
                         rows, g.tile_columns, 1, 0,
                     ),
                 )  # fmt: skip
-            output(y, n, group * g.R + r0, r1 - r0, t0, t1, g, phases, products, product_offsets)
+            target = address(y) + n * y.strides[0] + (group * g.R + r0) * y.strides[1] + t0 * y.strides[2]
+            place, place_c, place_t = target, y.strides[1] // size, y.strides[2] // size
+            if g.turned:
+                along_time = g.lanes_along == TIMES
+                place = address(turned)
+                place_c, place_t = (g.turned_row, 1) if along_time else (1, g.turned_row)
+            output(place, place_c, place_t, r1 - r0, t1 - t0, g, phases, products, product_offsets)
+            if g.turned:
+                rows, columns = (r1 - r0, t1 - t0) if along_time else (t1 - t0, r1 - r0)
+                call(
+                    g.turn,
+                    (
+                        place, target, rows, columns, g.turned_row,
+                        (y.strides[2] if along_time else y.strides[1]) // size, g.lanes,
+                    ),
+                )  # fmt: skip
             if product_offsets[BAD]:
                 product_offsets[BAD] = 0
                 mend(x, n, group, r0, r1, t0, t1, g, w, y)
             if bias.size or g.activation:
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
-    room[0] = 0  # keeps it until here: `samples` and `products` are only lent
+    room[0] = 0  # keeps it until here: `samples`, `products` and `turned` are only lent

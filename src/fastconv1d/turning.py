@@ -1,0 +1,33 @@
+"""Turning: what stands side by side along one axis comes to stand so along the other, a tile of vectors at a time.
+
+The lanes of the register tile run along the times or along the channels, whichever fills them better.  Where memory
+runs along the other axis, the samples are turned while they are packed, and the outputs of a block while they are near.
+"""
+
+from __future__ import annotations
+
+from .compile import standalone
+from .simd import transpose_part, transpose_tile
+from .tuning import FEW
+
+
+@standalone(pointers=2, integers=5, tables=0)
+def turn(source, target, rows, columns, source_row, target_row, lanes):
+    """target[c * target_row + r] = source[r * source_row + c] for r < rows, c < columns; nothing else is touched."""
+    if columns <= FEW:
+        for c in range(columns):
+            for r in range(rows):
+                target[c * target_row + r] = source[r * source_row + c]
+        return
+    if rows <= FEW:
+        for r in range(rows):
+            for c in range(columns):
+                target[c * target_row + r] = source[r * source_row + c]
+        return
+    for r in range(0, rows, lanes):
+        for c in range(0, columns, lanes):
+            i, j = r * source_row + c, c * target_row + r
+            if r + lanes <= rows and c + lanes <= columns:
+                transpose_tile(source, i, source_row, target, j, target_row)
+            else:
+                transpose_part(source, i, source_row, rows - r, target, j, target_row, columns - c)
