@@ -48,7 +48,7 @@ from ..geometry import (
     runs_along,
     turned_count,
 )
-from ..packing import clear, pack, source_index, split
+from ..packing import clear, flat, pack, source_index, split
 from ..problem import Conv1dProblem
 from ..simd import (
     address,
@@ -359,7 +359,12 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     of_plain = weights[plain:].reshape(shape)
     if channels_in_lanes:
         of_plain[K:], of_plain[..., R:] = 0, 0
-        of_plain[:K, ..., :R] = w.reshape(groups, R, C, K).transpose(3, 2, 0, 1)
+        by_column = w.reshape(groups, R, C, K).transpose(2, 3, 0, 1)
+        if g.turn:  # NumPy would copy number by number
+            by_row, by_column = flat(w, dtype).reshape(groups, R, C * K), np.empty((C, K, groups, R), dtype)
+            for group in range(groups):
+                turn.run(by_row[group], by_column[:, :, group], R, C * K, C * K, groups * R, int(g.lanes))
+        of_plain[:K, ..., :R] = by_column.transpose(1, 0, 2, 3)
         offsets = np.arange(taps, dtype=np.int64) * (slots * C * groups * columns)
     else:
         of_plain[...] = w.reshape(shape)
