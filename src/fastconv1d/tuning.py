@@ -141,11 +141,12 @@ UNITS_PER_SECOND = 6e9
 #: into memory that is there already, and underrates large transforms; so by hand, after timing published layers, fft's
 #: "operation" went from 0.88 to 1.2.  Emerald Rapids, 2026-11-23.  The weights of direct and winograd are cheaper since
 #: the tile asks for them ahead, and "fma" has what flushes of 128 steps took: with these 0.3, 0.4 and 6 the chosen is
-#: within 10 % of the best on 95 and 98 % of 1000 problems (seed 5), on 83 and 90 % of 400 in NWC, where nothing was
-#: fitted, and on 89 and 92 % of the published layers.  "turned", "gathered" and "frame" were set by hand: of the two
-#: axes that the lanes may run along, the chosen one is within 10 % of the better on 94 % of 104 problems of direct in
-#: NWC and on 95 % of 76 of winograd in either format.  Against lanes that run as memory does that gains 1.2 times for
-#: direct, and for winograd 1.09 in NWC and 1.5 in NCW (geometric means; at most 6, for 16 times).  Zen 4, 2026-11-27.
+#: within 10 % of the best on 95 and 97 % of 1000 problems (seed 5), on 92 and 95 % of 400 in NWC (seed 6), where
+#: nothing was fitted, and on 95 and 97 % of the published layers.  "turned", "gathered" and "frame" were set by hand:
+#: of the two axes that the lanes may run along, the chosen one is within 10 % of the better on 94 % of 104 problems of
+#: direct in NWC and on 95 % of 76 of winograd in either format.  Against lanes that run as memory does that gains 1.2
+#: times for direct, and for winograd 1.09 in NWC and 1.5 in NCW (geometric means; at most 6, for 16 times).
+#: Zen 4, 2026-11-27.
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
         "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
