@@ -74,15 +74,17 @@ def best_time(call: Callable[[], object], rounds: int = 4) -> float:
     return min(times)
 
 
-def measure(problem: Conv1dProblem, algorithm: Algorithm, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the seconds of a run and of preparing the weights."""
-    plan = Plan(problem, algorithm)
+def measure(
+    problem: Conv1dProblem, algorithm: Algorithm, prepared: bool, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the seconds of a run and of preparing the weights, `prepared` for many runs."""
+    plan = Plan(problem, algorithm, prepared)
     x, w = rng.standard_normal(problem.x_shape, np.float32), rng.standard_normal(problem.w_shape, np.float32)
     y = empty(problem.out_shape, np.dtype(np.float32))
     if problem.channels_last:
         x, y, w = x.transpose(0, 2, 1), y.transpose(0, 2, 1), w.transpose(2, 1, 0)
-    prepared = plan.prepare(w, None)
-    run = best_time(lambda: plan.serial(x, *prepared, y, plan.geometry, 0, 1, 1, False))
+    weights = plan.prepare(w, None)
+    run = best_time(lambda: plan.serial(x, *weights, y, plan.geometry, 0, 1, 1, False))
     return run, best_time(lambda: plan.prepare(w, None), 2)
 
 
@@ -100,18 +102,18 @@ Measured = tuple[Conv1dProblem, Times]
 Prices = dict[str, float]
 
 
-def measured(problem: Conv1dProblem, rng: np.random.Generator, slowest: float) -> Measured:
+def measured(problem: Conv1dProblem, prepared: bool, rng: np.random.Generator, slowest: float) -> Measured:
     """Measure every algorithm that by the prices of today takes less than `slowest` times as long as the fastest."""
     accepting = [a for a in CANDIDATES if a.refuse(problem) is None]
     accepting = [a for a in accepting if a is accepting[0] or a.units is not None]
-    estimates = {a.name: units(a.name, a.counts, problem)[0] for a in accepting}
+    estimates = {a.name: units(a.name, a.counts, problem, prepared)[0] for a in accepting}
     hopeful = [a for a in accepting if estimates[a.name] < slowest * min(estimates.values())]
-    return problem, {a.name: measure(problem, a, rng) for a in hopeful}
+    return problem, {a.name: measure(problem, a, prepared, rng) for a in hopeful}
 
 
 def estimate(algorithm: str, problem: Conv1dProblem, prices: Prices, prepared: bool) -> float:
     """Return the seconds that the prices promise."""
-    running, preparing = BY_NAME[algorithm].counts(problem)
+    running, preparing = BY_NAME[algorithm].counts(problem, prepared)
     total = sum(prices[what] * count for what, count in running.items())
     if not prepared:
         total += sum(prices[what] * count for what, count in preparing.items())
@@ -121,7 +123,7 @@ def estimate(algorithm: str, problem: Conv1dProblem, prices: Prices, prepared: b
 def fit_algorithm(algorithm: str, table: list[Measured]) -> Prices:
     """Fit the prices of one algorithm, print them and how far they are off."""
     mine = [(problem, times[algorithm]) for problem, times in table if algorithm in times]
-    both = [(BY_NAME[algorithm].counts(problem), times) for problem, times in mine]
+    both = [(BY_NAME[algorithm].counts(problem, True), times) for problem, times in mine]
     prices = fit([(running, run) for (running, _), (run, _) in both])
     preparing = [(counts, prepare) for (_, counts), (_, prepare) in both if counts]
     prices |= fit(preparing) if preparing else {}
@@ -154,9 +156,9 @@ def judge(table: list[Measured], prices: dict[str, Prices], prepared: bool) -> N
 def compare(pattern: str, rng: np.random.Generator) -> None:
     """Print what each algorithm takes on the layers whose names match, and how far the chosen is from the best."""
     for name in (name for name in layers() if re.search(pattern, name)):
-        problem, times = measured(named_problems()[name].described("NCW"), rng, np.inf)
         print(name)
         for prepared in (True, False):
+            problem, times = measured(named_problems()[name].described("NCW"), prepared, rng, np.inf)
             choice = plan_for(problem, "auto", prepared).algorithm.name
             real = {name: run + (0 if prepared else prepare) for name, (run, prepare) in times.items()}
             ratio = real[choice] / min(real.values())
@@ -178,10 +180,11 @@ def main() -> None:
     if arguments.layers is not None:
         compare(arguments.layers, rng)
         return
-    table = [measured(problem, rng, 5) for problem in islice(problems(rng, arguments.layout), arguments.problems)]
-    names = [a.name for a in CANDIDATES if any(a.name in times for _, times in table)]
-    prices = tuning.COSTS if arguments.judge else {name: fit_algorithm(name, table) for name in names}
-    for prepared in (True, False):
+    some = list(islice(problems(rng, arguments.layout), arguments.problems))
+    tables = {prepared: [measured(problem, prepared, rng, 5) for problem in some] for prepared in (True, False)}
+    names = [a.name for a in CANDIDATES if any(a.name in times for _, times in tables[True])]
+    prices = tuning.COSTS if arguments.judge else {name: fit_algorithm(name, tables[True]) for name in names}
+    for prepared, table in tables.items():
         judge(table, prices, prepared)
 
 

@@ -12,8 +12,8 @@ memory:
                                                                            (groups, panels, steps, columns)
     PAIRED_CHANNELS   times      channels   the packed times               the weights, (steps, C_out)
 
-Where TIMES are in the lanes and channels side by side in memory, the outputs of a block are turned before they are
-stored (turning.py).
+Where the lanes do not run along what is side by side in memory, the outputs of a block are turned (turning.py) before
+they are stored.
 
 Panels and the last kind of weights have zeros past C_out, so that a vector may be read there.
 
@@ -78,13 +78,16 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
 
 @kernel
 def store_turned(turned, target, y_c, y_t, g, g0, g1, t0, t1, r0, r1):
-    """The same outputs from where they were turned aside, to where channels are side by side."""
-    size, rows, groups = turned.itemsize, r1 - r0, g1 - g0
-    if rows == g.R:  # those of all groups follow upon one another
-        rows, groups = rows * groups, 1
+    """The same outputs from where the lanes put them to where memory runs along the other axis."""
+    size, channels, groups, source_c = turned.itemsize, r1 - r0, g1 - g0, 1
+    if channels == g.R:  # those of all groups follow upon one another
+        channels, groups = channels * groups, 1
+    rows, columns, target_row = t1 - t0, channels, y_c
+    if g.lanes_along == TIMES:
+        rows, columns, target_row, source_c = channels, t1 - t0, y_t, g.turned_row
     for i in range(groups):
-        source = address(turned) + i * g.R * g.turned_row * size
-        call(g.turn, (source, target + i * g.R * y_c * size, rows, t1 - t0, g.turned_row, y_t, g.lanes))
+        source, place = address(turned) + i * g.R * source_c * size, target + i * g.R * y_c * size
+        call(g.turn, (source, place, rows, columns, g.turned_row, target_row, g.lanes))
 
 
 @driver
@@ -106,7 +109,11 @@ def run_blocks(x, w, bias, y, g, part, parts):
         r0 = even(g.row_units, g.row_blocks, row_block) * g.row_unit
         r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
         target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * y.itemsize
-        place, place_c, place_t = (address(turned), g.turned_row, 1) if g.turned else (target, y_c, y_t)
+        place, place_c, place_t = target, y_c, y_t
+        if g.turned:
+            place, place_c, place_t = address(turned), 1, g.turned_row
+            if g.lanes_along == TIMES:
+                place_c, place_t = g.turned_row, 1
         fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
         if g.turned:
             store_turned(turned, target, y_c, y_t, g, g0, g1, t0, t1, r0, r1)

@@ -16,7 +16,7 @@ from .problem import Conv1dProblem
 
 #: Counts of what an algorithm does for one sample of a batch, and once to prepare the weights.
 Counts = Mapping[str, float]
-Count = Callable[[Conv1dProblem], tuple[Counts, Counts]]
+Count = Callable[[Conv1dProblem, bool], tuple[Counts, Counts]]
 
 
 def price(name: str, counts: Counts) -> float:
@@ -25,15 +25,15 @@ def price(name: str, counts: Counts) -> float:
     return sum(prices[what] * number for what, number in counts.items())
 
 
-def units(name: str, count: Count, problem: Conv1dProblem) -> tuple[float, float]:
-    """What running one sample of the batch costs, and what preparing the weights does."""
-    running, preparing = count(replace(problem, N=1))
+def units(name: str, count: Count, problem: Conv1dProblem, prepared: bool) -> tuple[float, float]:
+    """What running one sample of the batch costs, and what preparing the weights does, `prepared` for many calls."""
+    running, preparing = count(replace(problem, N=1), prepared)
     return price(name, running), price(name, preparing)
 
 
-def cheapest_of(name: str, ways: Mapping[int, Counts]) -> int:
-    """Which way the named algorithm runs the cheapest."""
-    return min(ways, key=lambda way: price(name, ways[way]))
+def cheapest_of(name: str, ways: Mapping[int, tuple[Counts, Counts]], prepared: bool) -> int:
+    """Which way of the named algorithm is the cheapest, its preparing counted if that is for one call."""
+    return min(ways, key=lambda way: sum(price(name, counts) for counts in ways[way][: 1 if prepared else 2]))
 
 
 def seconds(units: float) -> float:

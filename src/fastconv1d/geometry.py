@@ -121,8 +121,11 @@ def geometry(
     if p.C_in_g * p.K <= block_steps:
         block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
     packed = block_groups * per_group + lanes
-    turned_row = off_powers(round_up(block_times, lanes), lanes, itemsize)
-    turned = block_groups * C_out_g * turned_row if turn and p.C_out > 1 else 0
+    rows, columns = block_groups * C_out_g, block_times  # of outputs, by the lanes
+    if lanes_along == CHANNELS:
+        rows, columns = columns, rows
+    turned_row = off_powers(round_up(columns, lanes), lanes, itemsize)
+    turned = rows * turned_row if turn and p.C_out > 1 else 0
     far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,

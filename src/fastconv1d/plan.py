@@ -31,10 +31,10 @@ class Plan:
     serial: Callable[..., None]
     parallel: Callable[..., None]
 
-    def __init__(self, problem: Conv1dProblem, algorithm: Algorithm):
+    def __init__(self, problem: Conv1dProblem, algorithm: Algorithm, prepared: bool):
         self.problem, self.algorithm = problem, algorithm
-        self.geometry = algorithm.geometry(problem)
-        running, _ = units(algorithm.name, algorithm.counts, problem)
+        self.geometry = algorithm.geometry(problem, prepared)
+        running, _ = units(algorithm.name, algorithm.counts, problem, prepared)
         self.seconds = seconds(problem.N * running)
         self.scratch_bytes = int(self.geometry["scratch"][0])  # of each thread, beside the arrays
         # What every call asks for: properties of the problem cost as much as a small convolution.
@@ -97,11 +97,11 @@ def plan_for(problem: Conv1dProblem, algorithm: str, prepared: bool) -> Plan:
     refused = refusals(problem)
     accepting = [candidate for candidate in ALGORITHMS if candidate.name not in refused]
     if algorithm == "auto":
-        return Plan(problem, cheapest(problem, accepting, prepared))
+        return Plan(problem, cheapest(problem, accepting, prepared), prepared)
     if algorithm in refused:
         ways = ", ".join(candidate.name for candidate in accepting)
         raise ValueError(f"algorithm={algorithm!r} can't do this: {refused[algorithm]}. Use 'auto' or one of: {ways}")
-    return Plan(problem, next(candidate for candidate in accepting if candidate.name == algorithm))
+    return Plan(problem, next(candidate for candidate in accepting if candidate.name == algorithm), prepared)
 
 
 def check_name(algorithm: object) -> str:
@@ -119,7 +119,7 @@ def cheapest(problem: Conv1dProblem, accepting: list[Algorithm], prepared: bool)
     candidates = [plain, *(other for other in others if other.units is not None and other.units <= tuning.MOST_UNITS)]
 
     def cost(algorithm: Algorithm) -> float:
-        running, preparing = units(algorithm.name, algorithm.counts, problem)
+        running, preparing = units(algorithm.name, algorithm.counts, problem, prepared)
         return running if prepared else running + preparing
 
     return candidates[0] if len(candidates) == 1 else min(candidates, key=cost)

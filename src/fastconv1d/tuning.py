@@ -154,7 +154,7 @@ COSTS: dict[str, dict[str, float]] = {
     },
     "direct": {
         "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
-        "turned": 1.0, "frame": 60, "weight": 0.4, "prepared weight": 6,
+        "gathered": 3, "turned": 1.0, "frame": 60, "weight": 0.4, "prepared weight": 6,
     },
     "winograd": {
         "call": 8520, "fma": 1.11, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,

@@ -21,8 +21,8 @@ class Algorithm:
     name: str
     #: Why it can't compute a problem, or None.
     refuse: Callable[[Conv1dProblem], str | None]
-    #: How it cuts a problem into blocks.
-    geometry: Callable[[Conv1dProblem], np.ndarray]
+    #: How it cuts a problem into blocks, whose weights will be `prepared` for many calls or for one.
+    geometry: Callable[[Conv1dProblem, bool], np.ndarray]
     #: The weights as its driver reads them.
     prepare: Callable[[Conv1dProblem, np.ndarray, np.ndarray], np.ndarray]
     driver: Driver

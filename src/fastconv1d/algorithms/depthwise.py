@@ -29,7 +29,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
     return direct.refuse(problem)
 
 
-def geometry(problem: Conv1dProblem) -> np.ndarray:
+def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """Blocks whose packed rows stay in L1, or in NWC in L2."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
@@ -76,7 +76,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     )
 
 
-def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
     p, lanes = problem, machine.lanes(problem.compute_dtype)
     times_in_lanes = not p.channels_last or p.C_out == 1

@@ -1,7 +1,7 @@
 """The direct sum on the register tile: dense, dilated, strided and grouped, in either layout.
 
-The lanes run along what is side by side in memory.  In NWC, whose weights are prepared anyway, they run along the times
-where the channels would leave so many of them empty that turning x and y costs less (turning.py).
+The lanes run along what is side by side in memory, unless that would leave so many of them empty that turning x and y
+(turning.py) costs less: few channels in NWC, few times in NCW, as of streams, whose weights are prepared for it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ def refuse(problem: Conv1dProblem) -> str | None:
     return None
 
 
-def geometry(problem: Conv1dProblem) -> np.ndarray:
+def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """Blocks that keep what is read again and again near, and that give every thread as much as the next."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
-    times_in_lanes = lanes_along(p) == TIMES
+    along = lanes_along(p, prepared)
+    times_in_lanes = along == TIMES
     rows, columns = (p.C_out_g, p.L_out) if times_in_lanes else (p.L_out, p.C_out_g)
     steps = p.C_in_g * p.K
     tile_rows, tile_columns = simd.tile_for(rows, columns, lanes, steps)
@@ -49,6 +50,10 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
         block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * simd.ROWS
     most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
+    if not times_in_lanes and along != runs_along(
+        p
+    ):  # the outputs of all channels stay there too, until they are turned
+        most = min(most, machine.cache_bytes(2) // 2 // (p.C_out_g * itemsize))
     block_times = max(min(most, block_times), 2 * unit)
     time_blocks = max((p.L_out + block_times // 2) // block_times, 1)
 
@@ -68,7 +73,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     return lay_out(
         p,
         groups=p.groups,
-        lanes_along=TIMES if times_in_lanes else CHANNELS,
+        lanes_along=along,
         lanes=lanes,
         block_steps=block_steps,
         block_channels=block_channels,
@@ -79,20 +84,19 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
         block_rows=block_rows,
         tile_columns=tile_columns,
         sweep=sweep_outer.address(dtype),
-        turn=turn.address(dtype) if lanes_along(p) != runs_along(p) else 0,
+        turn=turn.address(dtype) if along != runs_along(p) else 0,
     )
 
 
-def lanes_along(problem: Conv1dProblem) -> int:
-    """What stands in the lanes: in NWC the times too, if channels fill so little of them that turning pays."""
-    if runs_along(problem) == TIMES:
-        return TIMES
-    return cheapest_of("direct", {along: counts_along(problem, along)[0] for along in (CHANNELS, TIMES)})
+def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
+    """What stands in the lanes: the times or the channels, whichever is cheaper in either data format."""
+    ways = sorted((TIMES, CHANNELS), key=lambda along: along != runs_along(problem))
+    return cheapest_of("direct", {along: counts_along(problem, along) for along in ways}, prepared)
 
 
-def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
-    return counts_along(problem, lanes_along(problem))
+    return counts_along(problem, lanes_along(problem, prepared))
 
 
 def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
@@ -112,7 +116,9 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
         "frame": 0 if times_in_lanes else frame_count(p),
         **packing_counts(p, blocks, along=along, thinned=times_in_lanes and not turned),
     }
-    return running, {"prepared weight": p.C_out * steps} if p.channels_last else {}
+    if p.stride > 1 and turned and not times_in_lanes:
+        running["gathered"] = running["sample"]
+    return running, {"prepared weight": p.C_out * steps} if p.channels_last or not times_in_lanes else {}
 
 
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
     return None
 
 
-def geometry(problem: Conv1dProblem) -> np.ndarray:
+def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """The record of `problem`, cut into the blocks that cost least."""
     p, dtype, cut = problem, problem.compute_dtype, best_cut(problem)
     lanes, itemsize, n = machine.lanes(dtype), dtype.itemsize, cut.n
@@ -278,7 +278,7 @@ def cut_cost(problem: Conv1dProblem, cut: Cut) -> float:
     )
 
 
-def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
     cut = best_cut(problem)
     weights = amounts(problem, cut).weights
@@ -300,7 +300,7 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     prepared = np.empty(size + w.size, p.compute_dtype)
     prepared[size:] = flat(w, p.compute_dtype)
     w, nothing = readable(w), prepared[:0]
-    _, preparing = units("fft", counts, problem)
+    _, preparing = units("fft", counts, problem, prepared=True)
     with workers_for(seconds(preparing)) as (workers, asleep):
         twin = transform_weights.twin(w.dtype, p.compute_dtype, geometry.dtype, parallel=workers > 1)
         twin(w, nothing, nothing, prepared[None, None], geometry, 0, workers, workers, asleep)

@@ -35,7 +35,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
     return None
 
 
-def geometry(problem: Conv1dProblem) -> np.ndarray:
+def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """Blocks whose packed rows stay in L2, and that do not keep Ctrl-C waiting."""
     p = problem
     steps = p.C_in_g * p.K
@@ -57,7 +57,7 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
     )
 
 
-def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
     return {"call": 1, "word": problem.flops // 2 * problem.compute_dtype.itemsize / 4}, {}
 

@@ -229,7 +229,7 @@ def fewest_columns(units: int, spacing: int, lanes: int, choices: range) -> int:
     return min(choices, key=lambda blocks: blocks * (round_up(-(-units // blocks) * spacing, lanes) + lanes))
 
 
-def geometry(problem: Conv1dProblem) -> np.ndarray:
+def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """Blocks of tiles whose samples stay in L2 while all weights pass by."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
@@ -305,10 +305,10 @@ def geometry(problem: Conv1dProblem) -> np.ndarray:
 def lanes_along(problem: Conv1dProblem) -> int:
     """What stands in the lanes: the times or the channels, whichever is cheaper in either data format."""
     ways = sorted((TIMES, CHANNELS), key=lambda along: along != runs_along(problem))
-    return cheapest_of("winograd", {along: counts_along(problem, along)[0] for along in ways})
+    return cheapest_of("winograd", {along: counts_along(problem, along) for along in ways}, prepared=True)
 
 
-def counts(problem: Conv1dProblem) -> tuple[Counts, Counts]:
+def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
     return counts_along(problem, lanes_along(problem))
 
