@@ -14,9 +14,7 @@ import numpy as np
 from .compile import kernel, standalone
 from .simd import butterfly, complex_tile_elementwise, complex_tile_outer, transpose_tile
 from .sweep import even, pieces
-
-#: Steps that one accumulator of a product sums, at two terms each.
-CHUNK = 64
+from .tuning import PRODUCT_CHUNK
 
 
 @cache
@@ -173,11 +171,11 @@ def _product(tile):
                 for panel in range(panels):
                     for i in range(tiles):
                         r, r_end = even(rows, tiles, i), even(rows, tiles, i + 1)
-                        for s in range(0, steps, CHUNK):
+                        for s in range(0, steps, PRODUCT_CHUNK):
                             tile(
                                 a, a_row, a_imaginary, f * a_frequency + place * a_place + r * a_row,
                                 b, b_sign, f * b_frequency + place * b_place + panel * b_panel,
-                                table, s, min(s + CHUNK, steps),
+                                table, s, min(s + PRODUCT_CHUNK, steps),
                                 y, y_sign, place * y_place + panel * y_panel + r * y_row, y_row, r_end - r, s == 0,
                             )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Every tuned number, with the machine, the day and how it was found.
 
-The bits of a result depend on none of them but CHAIN and CHUNK, which are part of what the direct sum is.
+The bits of direct sums depend on none of them but CHAIN and CHUNK, which are part of what that sum is.
 """
 
 #: Terms that one accumulator of the tile sums in a row; the sums of CHUNK terms are summed by another, and those of all
@@ -99,6 +99,9 @@ SLICE_SECONDS = 0.05
 
 #: Taps of one part of a kernel of the transforms, at most: twice as many samples of 16 float32 lanes take 1 MiB.
 LONGEST_PART = 4096
+
+#: Steps that one accumulator of a product of spectra sums, at two terms each.  Not tuned.
+PRODUCT_CHUNK = 64
 
 #: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
 FULL_LANES = 0.6

@@ -127,10 +127,10 @@ def run_loops(x, w, bias, y, g, part, parts):
             fill_table(table, s0, s1, c0, c1 - c0, 0, g)
             for row in range(group * g.R + r0, group * g.R + r1):
                 for first in range(0, s1 - s0, chain_of(total)):
-                    part = chain if first else total
-                    clear(part)
+                    sums = chain if first else total
+                    clear(sums)
                     for i in range(first, min(first + chain_of(total), s1 - s0)):
-                        accumulate(part, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
+                        accumulate(sums, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
                     if first:
                         add(total, chain)
                 target = times_of(y, n, row, t0, 1, t1 - t0)
