@@ -237,23 +237,28 @@ def test_small_integers_are_exact(
 def test_lanes_along_either_axis(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, algorithm: str, layout: str, along: int
 ) -> None:
-    """Both on all problems, as which is cheaper depends on the CPU."""
+    """Both on all problems, as which is cheaper depends on the CPU; x of any memory, out inside of a larger array."""
     module = {"direct": direct, "winograd": winograd}[algorithm]
     monkeypatch.setattr(module, "lanes_along", lambda *_: along)
-    for name, case_ in TABLE.items():
-        problem = problem_of(case_, "float32", layout)
+    for (name, case_), (memory, keep) in zip(TABLE.items(), itertools.cycle(MEMORY.items()), strict=False):
+        arguments = arrays(rng, small_integers, case_, "float32", layout)
+        arguments["x"] = keep(arguments["x"])
+        problem = describe_call(**arguments)
         if module.refuse(problem) or problem.flops > 1e6:
             continue
-        arguments = arrays(rng, small_integers, case_, "float32", layout)
         plan = Plan(problem, next(one for one in ALGORITHMS if one.name == algorithm), True)
         assert plan.geometry["lanes_along"][0] == along
         call = Call(plan, arguments["x"].shape, 3)
         x, w, bias = (arguments[key] for key in ("x", "w", "bias"))
-        y = call.run(x, call.prepare(w, bias), None, None, (x, w, bias))
+        N, rows, columns = problem.out_shape
+        around = np.full((N, rows + 1, columns + 3), 7, np.float32)
+        y = call.run(x, call.prepare(w, bias), None, around[:, :-1, 1:-2], (x, w, bias))
         try:
             assert_solved_exactly(y, algorithm, **arguments)
+            for outside in (around[:, -1], around[..., [0, -2, -1]]):
+                assert (outside == 7).all(), "written outside of out"
         except AssertionError as error:
-            raise AssertionError(f"{name}: {error}") from error
+            raise AssertionError(f"{name}, {memory}: {error}") from error
 
 
 @pytest.mark.parametrize(

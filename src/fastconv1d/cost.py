@@ -31,11 +31,6 @@ def units(name: str, count: Count, problem: Conv1dProblem, prepared: bool) -> tu
     return price(name, running), price(name, preparing)
 
 
-def cheapest_of(name: str, ways: Mapping[int, tuple[Counts, Counts]], prepared: bool) -> int:
-    """Which way of the named algorithm is the cheapest, its preparing counted if that is for one call."""
-    return min(ways, key=lambda way: sum(price(name, counts) for counts in ways[way][: 1 if prepared else 2]))
-
-
 def seconds(units: float) -> float:
     """About the time of so many units on one core."""
     return units / tuning.UNITS_PER_SECOND

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from . import machine, tuning
+from .cost import Counts, price
 from .epilogue import activation_of
 from .problem import PADDING_MODES, Conv1dProblem
 
@@ -15,6 +17,9 @@ MODE_CODES = {mode: code for code, mode in enumerate(dict.fromkeys(PADDING_MODES
 
 #: What stands side by side in a vector, and in the packed block: see packing.py.
 TIMES, CHANNELS, PAIRED_CHANNELS = range(3)
+
+#: What an algorithm does with these lanes, for one sample of a batch, and once to prepare the weights.
+CountAlong = Callable[[Conv1dProblem, int], tuple[Counts, Counts]]
 
 #: The fields, all of them int64.
 FIELDS = (
@@ -53,16 +58,13 @@ def slots_for(problem: Conv1dProblem, block: int) -> int:
     return slots if shared else problem.K
 
 
-def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int, thinned: bool) -> dict[str, float]:
-    """What packing does, see cost.py; `thinned`: a stride leaves out numbers between neighbours in memory."""
+def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[str, float]:
+    """What packing does, see cost.py."""
     p = problem
     slots = slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
     reach = (p.K - 1) // slots * slots * p.dilation // p.stride
-    counts: dict[str, float] = {
-        "row": (p.C_in if along == TIMES else 1) * slots * blocks,
-        "sample": p.C_in * slots * (p.L_out + blocks * reach),
-    }
-    return counts | ({"thinned": counts["sample"]} if thinned and p.stride > 1 else {})
+    rows = p.C_in if along == TIMES else 1
+    return {"row": rows * slots * blocks, "sample": p.C_in * slots * (p.L_out + blocks * reach)}
 
 
 def runs_along(problem: Conv1dProblem) -> int:
@@ -70,16 +72,33 @@ def runs_along(problem: Conv1dProblem) -> int:
     return CHANNELS if problem.channels_last else TIMES
 
 
-def frame_count(problem: Conv1dProblem) -> int:
-    """How many times are packed one by one in NWC, as what a block reads of them does not follow upon one another."""
-    p = problem
-    return p.L_out * slots_for(p, min(p.L_out, tuning.BLOCK_TIMES)) if p.stride > 1 or p.groups > 1 else 0
+def cheaper_lanes(name: str, counts_along: CountAlong, problem: Conv1dProblem, prepared: bool) -> int:
+    """What stands in the lanes by the named algorithm: the times or the channels, whichever is cheaper.
+
+    Preparing the weights counts unless they are `prepared` for many calls.
+    """
+
+    def cost(along: int) -> float:
+        running, preparing = counts_along(problem, along)
+        return price(name, running) + (0 if prepared else price(name, preparing))
+
+    return min(sorted((TIMES, CHANNELS), key=lambda along: along != runs_along(problem)), key=cost)
 
 
-def turned_count(problem: Conv1dProblem) -> int:
-    """How many numbers are turned where something else stands in the lanes; one channel is alike either way."""
-    p = problem
-    return (p.C_in if p.C_in > 1 else 0) * p.L_in + (p.C_out if p.C_out > 1 else 0) * p.L_out
+def order_counts(problem: Conv1dProblem, along: int, samples: float) -> dict[str, float]:
+    """What brings numbers into the order of the lanes, see cost.py; one channel is alike either way."""
+    p, other_way, in_channels = problem, along != runs_along(problem), along == CHANNELS
+    x_turned, y_turned = other_way and p.C_in > 1, other_way and p.C_out > 1
+    times = p.L_out * slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
+    one_by_one = p.x_dtype != p.compute_dtype or (in_channels and p.stride > 1)
+    return {
+        "turned": p.C_in * p.L_in * x_turned + p.C_out * p.L_out * y_turned,
+        # Tiles can't turn them.
+        "gathered": samples * (x_turned and one_by_one),
+        # The channels that a block reads do not follow upon those of the time before.
+        "frame": times * (in_channels and not other_way and (p.stride > 1 or p.groups > 1)),
+        "thinned": samples * (not in_channels and not x_turned and p.stride > 1),
+    }
 
 
 def geometry(
@@ -120,6 +139,8 @@ def geometry(
     block_groups = 1
     if p.C_in_g * p.K <= block_steps:
         block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
+        if turn:  # the outputs stay near until they are turned
+            block_groups = min(block_groups, max(1, machine.cache_bytes(2) // 2 // (C_out_g * block_times * itemsize)))
     packed = block_groups * per_group + lanes
     rows, columns = block_groups * C_out_g, block_times  # of outputs, by the lanes
     if lanes_along == CHANNELS:

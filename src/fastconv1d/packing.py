@@ -209,7 +209,7 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
         start = t0 * g.stride + p * g.dilation - g.pad_left
         count = width + floor_div(g.K - 1 - p, g.slots) * g.shift
         first, last = inside(start, g.stride, count, x.shape[2])
-        turned = g.turn != 0 and pack_turned(x, n, c0, c1, start, packed, p, first, last, g)
+        turned = g.turn != 0 and c1 - c0 > 1 and pack_turned(x, n, c0, c1, start, packed, p, first, last, g)
         if g.lanes_along == TIMES:
             for c in range(c0, c1):
                 at = ((c - c0) * g.slots + p) * g.row

@@ -602,7 +602,7 @@ def transpose_tile(typingctx, source, i, source_row, target, j, target_row):  # 
 
 @intrinsic
 def transpose_part(typingctx, source, i, source_row, rows, target, j, target_row, columns):  # type: ignore[no-untyped-def]
-    """The same for r < rows and c < columns, where these are less than the lanes; nothing else is read or written."""
+    """The same for r < rows and c < columns, if these are less than the lanes; nothing else is read or written."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         source_, i, source_row, rows, target_, j, target_row, columns = arguments

@@ -81,14 +81,15 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     p, lanes = problem, machine.lanes(problem.compute_dtype)
     times_in_lanes = not p.channels_last or p.C_out == 1
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
+    blocks = -(-p.L_out // tuning.BLOCK_TIMES)
+    packing = packing_counts(p, blocks, along=TIMES if times_in_lanes else CHANNELS)
     running = {
         "call": 1,
         "fma": vectors * p.K * machine.fma_half_cycles(),
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
-        **packing_counts(
-            p, -(-p.L_out // tuning.BLOCK_TIMES), along=TIMES if times_in_lanes else CHANNELS, thinned=times_in_lanes
-        ),
+        **packing,
+        "thinned": packing["sample"] if times_in_lanes and p.stride > 1 else 0,
     }
     return running, {"prepared weight": p.C_out * p.K} if p.channels_last else {}
 

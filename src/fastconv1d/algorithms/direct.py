@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..compile import jit_disabled
-from ..cost import Counts, cheapest_of, seconds
-from ..geometry import CHANNELS, TIMES, frame_count, packing_counts, round_up, runs_along, slots_for, turned_count
+from ..cost import Counts, seconds
+from ..geometry import TIMES, cheaper_lanes, order_counts, packing_counts, round_up, runs_along, slots_for
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
@@ -50,9 +50,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
         block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * simd.ROWS
     most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
-    if not times_in_lanes and along != runs_along(
-        p
-    ):  # the outputs of all channels stay there too, until they are turned
+    if along != runs_along(p):  # the outputs of all channels stay there too, until they are turned
         most = min(most, machine.cache_bytes(2) // 2 // (p.C_out_g * itemsize))
     block_times = max(min(most, block_times), 2 * unit)
     time_blocks = max((p.L_out + block_times // 2) // block_times, 1)
@@ -89,9 +87,8 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
 
 def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
-    """What stands in the lanes: the times or the channels, whichever is cheaper in either data format."""
-    ways = sorted((TIMES, CHANNELS), key=lambda along: along != runs_along(problem))
-    return cheapest_of("direct", {along: counts_along(problem, along) for along in ways}, prepared)
+    """What stands in the lanes."""
+    return cheaper_lanes("direct", counts_along, problem, prepared)
 
 
 def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
@@ -101,23 +98,20 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
 
 def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     """The same with these lanes."""
-    p = problem
+    p, times_in_lanes = problem, along == TIMES
     lanes, steps = machine.lanes(p.compute_dtype), p.C_in_g * p.K
-    times_in_lanes, turned = along == TIMES, along != runs_along(p)
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * p.groups * -(-p.C_out_g // lanes)
     blocks = -(-p.L_out // tuning.BLOCK_TIMES)
+    packing = packing_counts(p, blocks, along=along)
     running = {
         "call": 1,
         "fma": vectors * steps * machine.fma_half_cycles(),
         "flush": vectors * -(-steps // tuning.CHUNK),
         "output": p.C_out * p.L_out,
         "weight": p.C_out * steps * blocks,
-        "turned": turned_count(p) if turned else 0,
-        "frame": 0 if times_in_lanes else frame_count(p),
-        **packing_counts(p, blocks, along=along, thinned=times_in_lanes and not turned),
+        **packing,
+        **order_counts(p, along, packing["sample"]),
     }
-    if p.stride > 1 and turned and not times_in_lanes:
-        running["gathered"] = running["sample"]
     return running, {"prepared weight": p.C_out * steps} if p.channels_last or not times_in_lanes else {}
 
 
@@ -126,9 +120,15 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     p = problem
     if geometry["lanes_along"][0] == TIMES:
         return flat(w, p.compute_dtype)
-    columns = int(geometry["tile_columns"][0])
+    columns, steps = int(geometry["tile_columns"][0]), p.C_in_g * p.K
     full, rest = divmod(p.C_out_g, columns)
     panels = np.zeros((p.groups, -(-p.C_out_g // columns), p.C_in_g, p.K, columns), p.compute_dtype)
+    if geometry["turn"][0]:  # NumPy would copy number by number
+        rows, lanes = flat(w, p.compute_dtype).reshape(p.groups, p.C_out_g, steps), int(geometry["lanes"][0])
+        for group, panel in np.ndindex(panels.shape[:2]):
+            part = rows[group, panel * columns : (panel + 1) * columns]
+            turn.run(part, panels[group, panel], len(part), steps, steps, columns, lanes)
+        return panels.reshape(-1)
     source = w.transpose(1, 2, 0).reshape(p.C_in_g, p.K, p.groups, p.C_out_g)
     whole = source[..., : full * columns].reshape(p.C_in_g, p.K, p.groups, full, columns)
     panels[:, :full] = whole.transpose(2, 3, 0, 1, 4)

@@ -34,19 +34,19 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..compile import driver, kernel, standalone
-from ..cost import Counts, cheapest_of
+from ..cost import Counts
 from ..decoding import number
 from ..epilogue import activation_of, finish
 from ..geometry import (
     CHANNELS,
     MODE_CODES,
     TIMES,
-    frame_count,
+    cheaper_lanes,
     off_powers,
+    order_counts,
     record_of,
     round_up,
     runs_along,
-    turned_count,
 )
 from ..packing import clear, flat, pack, source_index, split
 from ..problem import Conv1dProblem
@@ -83,12 +83,12 @@ MOST_TAPS = max(POINTS)
 BAD = OUTPUTS + MOST_TAPS - 1
 
 
-def times(name: str) -> Callable[..., None]:
+def products_with(name: str) -> Callable[..., None]:
     """Products with the matrix of this name, by the number of taps."""
     return products_of(lambda: {taps: getattr(matrices(OUTPUTS, points), name) for taps, points in POINTS.items()})
 
 
-times_A, times_G, times_B = times("A"), times("G"), times("B")
+times_A, times_G, times_B = products_with("A"), products_with("G"), products_with("B")
 
 
 @standalone(pointers=3, integers=6)
@@ -207,6 +207,10 @@ def refuse(problem: Conv1dProblem) -> str | None:
         return f"no two of {problem.K} taps are a multiple of the stride apart"
     if tile_of(problem)[0] >= problem.L_out > 0:
         return "neighbouring taps are further apart than the output is long, so that tiles would stay empty"
+    spacing, taps, laps = tile_of(problem)
+    least = (taps + OUTPUTS - 1) * problem.C_in_g * slots_of(problem) * laps * spacing * problem.compute_dtype.itemsize
+    if least > tuning.LARGEST_PACKED_BYTES:
+        return f"taps are so far apart that the samples of the least block take {least:,} bytes"
     return direct.refuse(problem)
 
 
@@ -233,7 +237,8 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """Blocks of tiles whose samples stay in L2 while all weights pass by."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
-    along_time, turns = lanes_along(p) == TIMES, lanes_along(p) != runs_along(p)
+    along = lanes_along(p)
+    along_time, turns = along == TIMES, along != runs_along(p)
     C, R, K = p.C_in_g, p.C_out // p.groups, p.K
     slots = slots_of(p)
     spacing, taps, laps = tile_of(p)
@@ -241,7 +246,10 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
     # A unit of time is `spacing` tiles.
     units = -(-p.L_out // (OUTPUTS * spacing))
-    most = max(sample_bytes() // (points * C * slots * itemsize), 3 * lanes)
+    most = sample_bytes() // (points * C * slots * itemsize)
+    if turns:  # the outputs of a row unit stay near too, until they are turned
+        most = min(most, machine.cache_bytes(2) // 2 // (2 * tuning.BLOCK_ROWS * OUTPUTS * itemsize))
+    most = max(most, 3 * lanes)
     fewest = -(-units // max(most // spacing, 1))
     threads, items = machine.threads(), p.N * p.groups
     time_blocks = fewest_columns(units, spacing, lanes, range(fewest, 2 * fewest + 1))
@@ -268,7 +276,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
     row = round_up(max(width + (p.K - 1) // slots * spacing, OUTPUTS * (reach + spacing)), OUTPUTS * lanes) + lanes
     # In NWC long runs of memory are worth more than a packed block in L1.
-    room = machine.cache_bytes(1) // 2 if along_time else machine.cache_bytes(2) // 2
+    room = machine.cache_bytes(2 if p.channels_last else 1) // 2
     block_channels = max(1, min(C, room // (slots * row * itemsize)))
     sample_row, samples = (round_up(reach, lanes), C * slots) if along_time else (C * slots, reach)
     product_row, products = (round_up(tiles, lanes), rows) if along_time else (round_up(rows, lanes), tiles)
@@ -303,9 +311,8 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
 
 def lanes_along(problem: Conv1dProblem) -> int:
-    """What stands in the lanes: the times or the channels, whichever is cheaper in either data format."""
-    ways = sorted((TIMES, CHANNELS), key=lambda along: along != runs_along(problem))
-    return cheapest_of("winograd", {along: counts_along(problem, along) for along in ways}, prepared=True)
+    """What stands in the lanes; preparing the weights takes about as long for either."""
+    return cheaper_lanes("winograd", counts_along, problem, prepared=True)
 
 
 def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
@@ -315,7 +322,7 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
 
 def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     """The same with these lanes."""
-    p, turned = problem, along != runs_along(problem)
+    p = problem
     lanes, slots = machine.lanes(p.compute_dtype), slots_of(p)
     spacing, taps, laps = tile_of(p)
     points, steps = taps + OUTPUTS - 1, p.C_in_g * slots * laps
@@ -335,11 +342,8 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
         "sample": samples * points,
         "row": (p.C_in if along == TIMES else 1) * slots * blocks,
         "weight": points * p.C_out * steps * blocks,
-        "turned": turned_count(p) if turned else 0,
-        "frame": 0 if turned or along == TIMES else frame_count(p),
+        **order_counts(p, along, p.C_in * slots * OUTPUTS * reach),
     }
-    if p.stride > 1 and (turned or along == TIMES):
-        running["gathered" if turned else "thinned"] = p.C_in * slots * OUTPUTS * reach
     if spacing > 1 and along == TIMES:
         runs = OUTPUTS * -(-spacing // lanes)
         running["run"] = (p.C_in * slots * reach + p.C_out * tiles) / spacing * runs
