@@ -246,9 +246,9 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
     # A unit of time is `spacing` tiles.
     units = -(-p.L_out // (OUTPUTS * spacing))
-    most = sample_bytes() // (points * C * slots * itemsize)
-    if turns:  # the outputs of a row unit stay near too, until they are turned
-        most = min(most, machine.cache_bytes(2) // 2 // (2 * tuning.BLOCK_ROWS * OUTPUTS * itemsize))
+    # The products of a row unit stay near too, and so do its outputs until they are turned.
+    unit_bytes = min(2 * tuning.BLOCK_ROWS, R) * (points + OUTPUTS * turns) * itemsize
+    most = min(sample_bytes() // (points * C * slots * itemsize), machine.cache_bytes(2) // unit_bytes)
     most = max(most, 3 * lanes)
     fewest = -(-units // max(most // spacing, 1))
     threads, items = machine.threads(), p.N * p.groups
