@@ -275,8 +275,8 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     row_units = -(-R // rows)
     width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
     row = round_up(max(width + (p.K - 1) // slots * spacing, OUTPUTS * (reach + spacing)), OUTPUTS * lanes) + lanes
-    # In NWC long runs of memory are worth more than a packed block in L1.
-    room = machine.cache_bytes(2 if p.channels_last else 1) // 2
+    # In NWC, and where samples are turned, long runs of memory are worth more than a packed block in L1.
+    room = machine.cache_bytes(2 if p.channels_last or turns else 1) // 2
     block_channels = max(1, min(C, room // (slots * row * itemsize)))
     sample_row, samples = (round_up(reach, lanes), C * slots) if along_time else (C * slots, reach)
     product_row, products = (round_up(tiles, lanes), rows) if along_time else (round_up(rows, lanes), tiles)
