@@ -90,7 +90,7 @@ def order_counts(problem: Conv1dProblem, along: int, samples: float) -> dict[str
     p, other_way, in_channels = problem, along != runs_along(problem), along == CHANNELS
     x_turned, y_turned = other_way and p.C_in > 1, other_way and p.C_out > 1
     times = p.L_out * slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
-    one_by_one = p.x_dtype != p.compute_dtype or (in_channels and p.stride > 1)
+    one_by_one = p.x_dtype.newbyteorder("=") != p.compute_dtype or (in_channels and p.stride > 1)
     return {
         "turned": p.C_in * p.L_in * x_turned + p.C_out * p.L_out * y_turned,
         # Tiles can't turn them.

@@ -47,7 +47,7 @@ MOST_VECTORS = 8
 #: Rows of the tallest tile: one vector wide, it has as many accumulators as keep two multiply-adders of latency 4 busy.
 MOST_ROWS = 8
 #: Rows of the tile where rows and columns fill several: four multiply-adds for each vector of b that is read.
-ROWS = 4
+TILE_ROWS = 4
 
 
 def most_vectors(rows: int, one_chain: bool = False) -> int:
@@ -57,7 +57,7 @@ def most_vectors(rows: int, one_chain: bool = False) -> int:
     splat; with 16 they are on the stack, as half as many accumulators would leave the multiply-adders waiting.
     """
     registers = machine.registers()
-    sums = registers == 32 and not (one_chain and rows <= ROWS)
+    sums = registers == 32 and not (one_chain and rows <= TILE_ROWS)
     return min(MOST_VECTORS, (registers - 1) // (rows * (1 + sums) + 1))
 
 
@@ -83,7 +83,7 @@ def tile_for(rows: int, columns: int, lanes: int, steps: int) -> tuple[int, int]
     height, so a width that all heights have.
     """
     one_chain = steps <= tuning.CHAIN
-    vectors = min(-(-columns // lanes), most_vectors(min(rows, ROWS), one_chain))
+    vectors = min(-(-columns // lanes), most_vectors(min(rows, TILE_ROWS), one_chain))
     return min(rows, most_rows(vectors, one_chain)), lanes * vectors
 
 

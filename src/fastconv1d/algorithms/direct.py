@@ -48,7 +48,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     unit = tile_columns if times_in_lanes else tile_rows
     block_times, block_rows = tuning.BLOCK_TIMES, tuning.BLOCK_ROWS
     if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
-        block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * simd.ROWS
+        block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * simd.TILE_ROWS
     most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
     if along != runs_along(p):  # the outputs of all channels stay there too, until they are turned
         most = min(most, machine.cache_bytes(2) // 2 // (p.C_out_g * itemsize))
