@@ -132,6 +132,17 @@ def _unaligned(a: Array) -> Array:
     return view
 
 
+def _odd_pitch(a: Array) -> Array:
+    """Rows with a byte after each, as those of records: most are not aligned, nor whole elements apart."""
+    *outer, n = a.shape
+    strides, pitch = [a.itemsize], n * a.itemsize + 1
+    for size in reversed(outer):
+        strides, pitch = [pitch, *strides], pitch * size
+    view: Array = np.ndarray(a.shape, a.dtype, bytearray(max(pitch, 1)), strides=strides)
+    view[...] = a
+    return view
+
+
 def _offset(a: Array) -> Array:
     """One element past wherever the allocator put it: aligned for the dtype, not for a vector."""
     view = np.zeros(a.size + 1, a.dtype)[1:].reshape(a.shape)
@@ -159,6 +170,7 @@ MEMORY: dict[str, Callable[[Array], Array]] = {
     "Fortran": lambda a: np.array(a, order="F"),
     "unaligned": _unaligned,
     "offset": _offset,
+    "odd pitch": _odd_pitch,
     "read-only": _read_only,
     "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()),
     "subclass": lambda a: a.copy().view(Subclass),

@@ -14,7 +14,7 @@ import pytest
 from conftest import RunPython
 from problems import LAYOUTS, assert_exact, assert_within_units_of_the_row, in_layout, small_integers
 
-from fastconv1d import conv1d, explain, functional, memory, plan, tuning
+from fastconv1d import Conv1d, conv1d, explain, functional, memory, plan, tuning
 
 
 @pytest.fixture
@@ -125,6 +125,30 @@ def test_taps_far_apart_need_little_memory(layout: str, C_in_g: int, groups: int
     if layout == "NWC":
         x, w = ((x[0], x[2], x[1]), w[::-1])
     assert explain(x, w, dilation=900, groups=groups, data_format=layout).scratch_bytes < 64 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "layout", "x", "w", "options"),
+    [
+        ("direct", "NWC", (1, 256, 4000), (2049, 256, 15), {}),
+        ("direct", "NCW", (1, 256, 250), (52032, 4, 25), {"groups": 64, "stride": 2}),
+        ("winograd", "NWC", (1, 2, 400000), (33, 2, 2), {}),
+        ("winograd", "NWC", (1, 4, 196608), (768, 4, 15), {}),
+    ],
+)
+def test_outputs_that_wait_to_be_turned_are_few(
+    algorithm: str, layout: str, x: tuple[int, ...], w: tuple[int, ...], options: dict[str, int]
+) -> None:
+    x, w = (x, w) if layout == "NCW" else ((x[0], x[2], x[1]), w[::-1])
+    arguments = np.broadcast_to(0.0, x), np.broadcast_to(0.0, w)
+    assert explain(*arguments, **options, data_format=layout, algorithm=algorithm).scratch_bytes < 8 * 2**20
+    layer = Conv1d(arguments[1], **options, data_format=layout, algorithm=algorithm)
+    assert layer.explain(arguments[0]).scratch_bytes < 8 * 2**20
+
+
+def test_winograd_refuses_taps_that_are_too_far_apart() -> None:
+    explanation = explain((1, 302, 64703), (527, 302, 108), dilation=500)
+    assert "samples of the least block" in explanation.refusals["winograd"]
 
 
 UNITS = {a.name: a.units for a in plan.ALGORITHMS}

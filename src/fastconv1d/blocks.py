@@ -32,6 +32,7 @@ from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
 from .simd import address, call, span
 from .sweep import even, pieces
+from .turning import place_of, store_turned
 
 LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
 
@@ -76,20 +77,6 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             )  # fmt: skip
 
 
-@kernel
-def store_turned(turned, target, y_c, y_t, g, g0, g1, t0, t1, r0, r1):
-    """The same outputs from where the lanes put them to where memory runs along the other axis."""
-    size, channels, groups, source_c = turned.itemsize, r1 - r0, g1 - g0, 1
-    if channels == g.R:  # those of all groups follow upon one another
-        channels, groups = channels * groups, 1
-    rows, columns, target_row = t1 - t0, channels, y_c
-    if g.lanes_along == TIMES:
-        rows, columns, target_row, source_c = channels, t1 - t0, y_t, g.turned_row
-    for i in range(groups):
-        source, place = address(turned) + i * g.R * source_c * size, target + i * g.R * y_c * size
-        call(g.turn, (source, place, rows, columns, g.turned_row, target_row, g.lanes))
-
-
 @driver
 def run_blocks(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
@@ -109,14 +96,13 @@ def run_blocks(x, w, bias, y, g, part, parts):
         r0 = even(g.row_units, g.row_blocks, row_block) * g.row_unit
         r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
         target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * y.itemsize
-        place, place_c, place_t = target, y_c, y_t
-        if g.turned:
-            place, place_c, place_t = address(turned), 1, g.turned_row
-            if g.lanes_along == TIMES:
-                place_c, place_t = g.turned_row, 1
+        place, place_c, place_t = place_of(turned, target, y_c, y_t, g)
         fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
         if g.turned:
-            store_turned(turned, target, y_c, y_t, g, g0, g1, t0, t1, r0, r1)
+            channels, groups = (r1 - r0, g1 - g0) if r1 - r0 < g.R else ((g1 - g0) * g.R, 1)  # neighbours all
+            for i in range(groups):
+                there, here = target + i * g.R * y_c * y.itemsize, place + i * g.R * place_c * y.itemsize
+                store_turned(here, there, y_c, y_t, channels, t1 - t0, g)
         if bias.size or g.activation:
             for group in range(g0, g1):
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)

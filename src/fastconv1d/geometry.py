@@ -26,7 +26,7 @@ FIELDS = (
     "groups C R copies L_out steps K "  # the problem: C and R are the input and output channels of a group
     "stride dilation pad_left mode activation "
     "lanes_along slots shift row packed scratch "  # the packed block: packing.py
-    "turned turned_row turn "  # the outputs of a block, where the lanes do not run as memory does: turning.py
+    "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks "
     "block_rows tile_columns lanes far sweep"  # how a block is swept: sweep.py
@@ -70,6 +70,19 @@ def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[s
 def runs_along(problem: Conv1dProblem) -> int:
     """What stands side by side in x and y."""
     return CHANNELS if problem.channels_last else TIMES
+
+
+def turning_fields(problem: Conv1dProblem, along: int, turn: int, channels: int, times: int) -> dict[str, int]:
+    """What the drivers need to turn x and the outputs of a block (turning.py), with `turn` 0 for no need to."""
+    p, lanes = problem, machine.lanes(problem.compute_dtype)
+    rows, columns = (channels, times) if along == TIMES else (times, channels)
+    row = off_powers(round_up(columns, lanes), lanes, p.compute_dtype.itemsize)
+    return {
+        "turn": turn,
+        "turns": turn != 0 and p.x_dtype == p.compute_dtype,  # x too: else it is converted number by number
+        "turned": rows * row if turn and p.C_out > 1 else 0,  # elements of outputs, in rows so far apart
+        "turned_row": row,
+    }
 
 
 def cheaper_lanes(name: str, counts_along: CountAlong, problem: Conv1dProblem, prepared: bool) -> int:
@@ -142,11 +155,7 @@ def geometry(
         if turn:  # the outputs stay near until they are turned
             block_groups = min(block_groups, max(1, machine.cache_bytes(2) // 2 // (C_out_g * block_times * itemsize)))
     packed = block_groups * per_group + lanes
-    rows, columns = block_groups * C_out_g, block_times  # of outputs, by the lanes
-    if lanes_along == CHANNELS:
-        rows, columns = columns, rows
-    turned_row = off_powers(round_up(columns, lanes), lanes, itemsize)
-    turned = rows * turned_row if turn and p.C_out > 1 else 0
+    turning = turning_fields(p, lanes_along, turn, block_groups * C_out_g, block_times)
     far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
@@ -155,8 +164,7 @@ def geometry(
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
-        "packed": packed, "scratch": (packed + turned) * itemsize + 16 * block_steps,
-        "turned": turned, "turned_row": turned_row, "turn": turn,
+        "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 16 * block_steps, **turning,
         "group_blocks": -(-groups // block_groups),
         "block_steps": block_steps, "block_times": block_times, "time_blocks": -(-p.L_out // block_times),
         "row_unit": row_unit, "row_units": -(-C_out_g // row_unit), "row_blocks": row_blocks,

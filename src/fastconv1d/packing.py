@@ -28,7 +28,7 @@ import numpy as np
 from .compile import kernel
 from .decoding import number
 from .geometry import CHANNELS, MODE_CODES, TIMES
-from .simd import address, alike, call, channels_of, contiguous, copied, span, times_of
+from .simd import address, call, channels_of, contiguous, copied, span, times_of
 
 ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (
     MODE_CODES[mode] for mode in ("zeros", "reflect", "replicate", "circular", "symmetric")
@@ -184,7 +184,7 @@ def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count, 
 
 @kernel
 def pack_turned(x, n, c0, c1, start, packed, p, first, last, g):
-    """The samples first <= j < last of slot p for all channels, which stand in x the other way round; else False."""
+    """The samples first <= j < last of slot p for all channels, if they stand in x the other way round; else False."""
     size, x_c, x_t = x.itemsize, x.strides[1], x.strides[2] * g.stride
     source = address(x) + n * x.strides[0] + c0 * x_c + (start + first * g.stride) * x.strides[2]
     if g.lanes_along == TIMES:
@@ -193,7 +193,7 @@ def pack_turned(x, n, c0, c1, start, packed, p, first, last, g):
     else:
         near, far, target, row = x_t, x_c, (p * g.row + first) * (c1 - c0), c1 - c0
         rows, columns = c1 - c0, last - first
-    if not alike(x, packed) or near != size or far == size or far % size or source % size:
+    if near != size or far == size or far % size or source % size:
         return False
     call(g.turn, (source, address(packed) + target * size, rows, columns, far // size, row, g.lanes))
     return True
@@ -209,7 +209,7 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
         start = t0 * g.stride + p * g.dilation - g.pad_left
         count = width + floor_div(g.K - 1 - p, g.slots) * g.shift
         first, last = inside(start, g.stride, count, x.shape[2])
-        turned = g.turn != 0 and c1 - c0 > 1 and pack_turned(x, n, c0, c1, start, packed, p, first, last, g)
+        turned = g.turns and c1 - c0 > 1 and pack_turned(x, n, c0, c1, start, packed, p, first, last, g)
         if g.lanes_along == TIMES:
             for c in range(c0, c1):
                 at = ((c - c0) * g.slots + p) * g.row

@@ -868,14 +868,6 @@ def _lower_copied(context, builder, signature, arguments):  # type: ignore[no-un
 
 
 @intrinsic
-def alike(typingctx, a, b):  # type: ignore[no-untyped-def]
-    """Whether two arrays have one dtype."""
-    return types.boolean(a, b), lambda context, builder, signature, arguments: context.get_constant(
-        types.boolean, a.dtype == b.dtype
-    )
-
-
-@intrinsic
 def all_finite(typingctx, pointer, at, count):  # type: ignore[no-untyped-def]
     """Whether no number of pointer[at : at + count] is NaN or infinite."""
 

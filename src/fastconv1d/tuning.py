@@ -135,6 +135,10 @@ FEW = 5
 #: differ by less than 5 %, 0.06 loses up to 20 %, 0.75 up to 12 %.  Emerald Rapids, 2026-11-23.
 SAMPLES_SHARE = 0.375
 
+#: Winograd's algorithm refuses what needs more bytes of samples for the least block: 302 channels, K 108 and dilation
+#: 500 would take 110 MiB in float32.  Not tuned.
+LARGEST_SAMPLES_BYTES = 16 * 2**20
+
 #: Units of cost.py in a second: two vector FMAs a cycle at 3 GHz.
 UNITS_PER_SECOND = 6e9
 

@@ -6,8 +6,9 @@ runs along the other axis, the samples are turned while they are packed, and the
 
 from __future__ import annotations
 
-from .compile import standalone
-from .simd import transpose_part, transpose_tile
+from .compile import kernel, standalone
+from .geometry import TIMES
+from .simd import address, call, transpose_part, transpose_tile
 from .tuning import FEW
 
 
@@ -31,3 +32,25 @@ def turn(source, target, rows, columns, source_row, target_row, lanes):
                 transpose_tile(source, i, source_row, target, j, target_row)
             else:
                 transpose_part(source, i, source_row, rows - r, target, j, target_row, columns - c)
+
+
+@kernel
+def place_of(turned, target, y_c, y_t, g):
+    """Where the lanes put the outputs of a block that belong at the address `target`, there or into `turned`.
+
+    The address, and how many elements apart neighbouring channels and times are, as y_c and y_t are at `target`.
+    """
+    if g.turned == 0:
+        return target, y_c, y_t
+    if g.lanes_along == TIMES:
+        return address(turned), g.turned_row, 1
+    return address(turned), 1, g.turned_row
+
+
+@kernel
+def store_turned(place, target, y_c, y_t, channels, times, g):
+    """Bring such outputs from an address in `turned` to where they belong."""
+    if g.lanes_along == TIMES:
+        call(g.turn, (place, target, channels, times, g.turned_row, y_t, g.lanes))
+    else:
+        call(g.turn, (place, target, times, channels, g.turned_row, y_c, g.lanes))

@@ -42,11 +42,11 @@ from ..geometry import (
     MODE_CODES,
     TIMES,
     cheaper_lanes,
-    off_powers,
     order_counts,
     record_of,
     round_up,
     runs_along,
+    turning_fields,
 )
 from ..packing import clear, flat, pack, source_index, split
 from ..problem import Conv1dProblem
@@ -67,7 +67,7 @@ from ..simd import (
 )
 from ..sweep import even, sweep_outer
 from ..toom_cook import POINTS, matrices
-from ..turning import turn
+from ..turning import place_of, store_turned, turn
 from . import direct
 
 LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as a constant
@@ -209,7 +209,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
         return "neighbouring taps are further apart than the output is long, so that tiles would stay empty"
     spacing, taps, laps = tile_of(problem)
     least = (taps + OUTPUTS - 1) * problem.C_in_g * slots_of(problem) * laps * spacing * problem.compute_dtype.itemsize
-    if least > tuning.LARGEST_PACKED_BYTES:
+    if least > tuning.LARGEST_SAMPLES_BYTES:
         return f"taps are so far apart that the samples of the least block take {least:,} bytes"
     return direct.refuse(problem)
 
@@ -284,11 +284,10 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     phase_step = apart(reach + 2 * spacing + lanes, itemsize)
     columns = 1 if along_time else round_up(R, tile_columns)
     weight_step = (R if along_time else columns) * steps
-    turned_row = off_powers(round_up(OUTPUTS * tiles, lanes), lanes, itemsize) if along_time else rows
-    turned = turned_row * (rows if along_time else OUTPUTS * tiles) if turns and p.C_out > 1 else 0
+    turning = turning_fields(p, along, turn.address(dtype) if turns else 0, rows, OUTPUTS * tiles)
     # How far apart the plain weights of neighbouring groups, rows, channels and taps are.
     plain_steps = (R * C * K, C * K, K, 1) if along_time else (columns, 1, p.groups * columns, C * p.groups * columns)
-    scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step) + turned
+    scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step)
     return record_of({
         "groups": p.groups, "C": C, "R": R, "L_out": p.L_out, "steps": steps, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
@@ -301,12 +300,12 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "weight_step": weight_step, "plain": p.groups * points * weight_step,
         **dict(zip(("plain_group", "plain_row", "plain_channel", "plain_tap"), plain_steps, strict=True)),
         "block_times": OUTPUTS * tiles, "time_blocks": -(-units // unit_tiles),
-        "scratch": scratch * itemsize + 16 * steps,
+        "scratch": (scratch + turning["turned"]) * itemsize + 16 * steps,
         "row_unit": rows, "row_units": row_units, "row_blocks": min(row_blocks, row_units),
         "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
-        "turned": turned, "turned_row": turned_row, "turn": turn.address(dtype) if turns else 0,
+        **turning,
     })  # fmt: skip
 
 
@@ -482,7 +481,7 @@ def mend(x, n, group, r0, r1, t0, t1, g, w, y):
 @driver
 def run_winograd(x, w, bias, y, g, part, parts):
     """One part of the blocks, neighbours all."""
-    size = y.itemsize
+    size, y_c, y_t = y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
     packed, phases = np.empty(g.packed, y.dtype), np.empty(max(OUTPUTS * g.phase_step, OUTPUTS * g.row_unit), y.dtype)
     line = LINE_BYTES // size
     room = np.empty(g.points * (g.sample_step + g.product_step) + 2 * g.lanes + line + g.turned, y.dtype)
@@ -532,21 +531,10 @@ def run_winograd(x, w, bias, y, g, part, parts):
                     ),
                 )  # fmt: skip
             target = address(y) + n * y.strides[0] + (group * g.R + r0) * y.strides[1] + t0 * y.strides[2]
-            place, place_c, place_t = target, y.strides[1] // size, y.strides[2] // size
-            if g.turned:
-                along_time = g.lanes_along == TIMES
-                place = address(turned)
-                place_c, place_t = (g.turned_row, 1) if along_time else (1, g.turned_row)
+            place, place_c, place_t = place_of(turned, target, y_c, y_t, g)
             output(place, place_c, place_t, r1 - r0, t1 - t0, g, phases, products, product_offsets)
             if g.turned:
-                rows, columns = (r1 - r0, t1 - t0) if along_time else (t1 - t0, r1 - r0)
-                call(
-                    g.turn,
-                    (
-                        place, target, rows, columns, g.turned_row,
-                        (y.strides[2] if along_time else y.strides[1]) // size, g.lanes,
-                    ),
-                )  # fmt: skip
+                store_turned(place, target, y_c, y_t, r1 - r0, t1 - t0, g)
             if product_offsets[BAD]:
                 product_offsets[BAD] = 0
                 mend(x, n, group, r0, r1, t0, t1, g, w, y)
