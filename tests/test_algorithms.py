@@ -403,7 +403,9 @@ def test_explain_gives_the_choice_and_every_refusal(rng: np.random.Generator, ca
     assert explanation.refusals == {a.name: a.refuse(described) for a in ALGORITHMS if a.refuse(described)}
     assert explanation.algorithm not in explanation.refusals
     assert explanation.flops == described.flops
-    for word in (explanation.algorithm, *explanation.refusals.values()):
+    assert explanation.algorithm == min(explanation.estimates, key=lambda name: explanation.estimates[name])
+    assert not explanation.estimates.keys() & explanation.refusals.keys()
+    for word in (explanation.algorithm, *explanation.refusals.values(), *explanation.estimates):
         assert word in repr(explanation)
 
 

@@ -690,6 +690,11 @@ def test_the_commands(run_python: RunPython, tmp_path: Path) -> None:
     child = run_python("-m", "fastconv1d", "warmup", "--dtype", "float32")
     assert child.returncode == 0, child.stderr
     assert "misses" in child.stdout
+    child = run_python("-m", "fastconv1d", "warmup", "--dtype", "float31")
+    assert child.returncode == 1
+    assert child.stderr.splitlines() == [line for line in child.stderr.splitlines() if line.startswith("--dtype: ")]
+    assert "float32" in child.stderr
+    assert "'float31'" in child.stderr
     child = run_python("-m", "fastconv1d", "warmup", "--dtype", "int8", FASTCONV1D_CACHE="0")
     assert "nothing is kept" in child.stderr
     assert child.returncode == 1

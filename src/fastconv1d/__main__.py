@@ -71,7 +71,10 @@ def print_info() -> None:
 
 
 def compile_ahead(dtypes: list[str] | None) -> None:
-    warmup(dtypes or ("float32", "float64"), verbose=True)
+    try:
+        warmup(dtypes or ("float32", "float64"), verbose=True)
+    except TypeError as error:
+        sys.exit(f"--dtype: {error}")
     cache = cache_info()
     print(cache)
     if cache.directory is None:

@@ -119,7 +119,9 @@ def explain(
     activation: str | Callable[[np.ndarray], Any] | None = None,
     algorithm: str = "auto",
 ) -> Explanation:
-    """Tell how `conv1d` would compute a problem: the algorithm, why not the others, and the cost.  Nothing is computed.
+    """Tell how `conv1d` would compute a problem: the algorithm, why not the others, and the cost.
+
+    Nothing is computed, but a kernel that the plan names may be compiled.
 
     Parameters
     ----------
@@ -131,8 +133,8 @@ def explain(
     Returns
     -------
     Explanation
-        Prints as a table.  Its attributes are `problem`, `algorithm`, `refusals`, `flops`, `bytes`, `scratch_bytes`
-        and `threads`.
+        Prints as a table.  Its attributes are `problem`, `algorithm`, `refusals`, `estimates`, `flops`, `bytes`,
+        `scratch_bytes` and `threads`.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class Plan:
     parallel: Callable[..., None]
 
     def __init__(self, problem: Conv1dProblem, algorithm: Algorithm, prepared: bool):
-        self.problem, self.algorithm = problem, algorithm
+        self.problem, self.algorithm, self.prepared = problem, algorithm, prepared
         self.geometry = algorithm.geometry(problem, prepared)
         running, _ = units(algorithm.name, algorithm.counts, problem, prepared)
         self.seconds = seconds(problem.N * running)
@@ -94,14 +94,13 @@ def refusals(problem: Conv1dProblem) -> dict[str, str]:
 @lru_cache(maxsize=1024)
 def plan_for(problem: Conv1dProblem, algorithm: str, prepared: bool) -> Plan:
     """The plan of `problem` by the named algorithm; for "auto" by the cheapest, `prepared` or not, that accepts it."""
-    refused = refusals(problem)
-    accepting = [candidate for candidate in ALGORITHMS if candidate.name not in refused]
     if algorithm == "auto":
-        return Plan(problem, cheapest(problem, accepting, prepared), prepared)
+        return Plan(problem, min(candidates_of(problem), key=lambda one: cost(problem, one, prepared)), prepared)
+    refused = refusals(problem)
     if algorithm in refused:
-        ways = ", ".join(candidate.name for candidate in accepting)
+        ways = ", ".join(candidate.name for candidate in ALGORITHMS if candidate.name not in refused)
         raise ValueError(f"algorithm={algorithm!r} can't do this: {refused[algorithm]}. Use 'auto' or one of: {ways}")
-    return Plan(problem, next(candidate for candidate in accepting if candidate.name == algorithm), prepared)
+    return Plan(problem, next(candidate for candidate in ALGORITHMS if candidate.name == algorithm), prepared)
 
 
 def check_name(algorithm: object) -> str:
@@ -113,16 +112,16 @@ def check_name(algorithm: object) -> str:
     raise kind(f"algorithm must be 'auto' or one of {', '.join(names)}, got {algorithm!r}")
 
 
-def cheapest(problem: Conv1dProblem, accepting: list[Algorithm], prepared: bool) -> Algorithm:
-    """The first of those that sum directly, or one that transforms blocks, if that is cheaper and exact enough."""
-    plain, *others = accepting
-    candidates = [plain, *(other for other in others if other.units is not None and other.units <= tuning.MOST_UNITS)]
+def candidates_of(problem: Conv1dProblem) -> list[Algorithm]:
+    """Those that "auto" chooses among: the first that sums directly, and what transforms blocks and is exact enough."""
+    plain, *others = (algorithm for algorithm in ALGORITHMS if algorithm.refuse(problem) is None)
+    return [plain, *(other for other in others if other.units is not None and other.units <= tuning.MOST_UNITS)]
 
-    def cost(algorithm: Algorithm) -> float:
-        running, preparing = units(algorithm.name, algorithm.counts, problem, prepared)
-        return running if prepared else running + preparing
 
-    return candidates[0] if len(candidates) == 1 else min(candidates, key=cost)
+def cost(problem: Conv1dProblem, algorithm: Algorithm, prepared: bool) -> float:
+    """What one sample of the batch costs, its weights `prepared` before or not."""
+    running, preparing = units(algorithm.name, algorithm.counts, problem, prepared)
+    return running if prepared else running + preparing
 
 
 def bytes_moved(problem: Conv1dProblem) -> int:
@@ -141,6 +140,8 @@ class Explanation:
     algorithm: str
     #: Why each algorithm that can't, can't.
     refusals: dict[str, str]
+    #: The seconds that one sample of the batch should take by each that was chosen among, its weights prepared or not.
+    estimates: dict[str, float]
     #: Multiplications and additions of the direct sum.
     flops: int
     #: Bytes of x, w and the result.
@@ -155,6 +156,7 @@ class Explanation:
             ("problem", str(self.problem)),
             ("algorithm", self.algorithm),
             *((f"not {name}", reason) for name, reason in self.refusals.items()),
+            ("estimates", ", ".join(f"{name} {1e6 * time:,.0f} us" for name, time in self.estimates.items())),
             ("flops", f"{self.flops:,}"),
             ("bytes", f"{self.bytes:,}"),
             ("scratch", f"{self.scratch_bytes:,} bytes a thread"),
@@ -171,6 +173,7 @@ def explain_plan(plan: Plan) -> Explanation:
         problem=problem,
         algorithm=plan.algorithm.name,
         refusals=refusals(problem),
+        estimates={a.name: seconds(cost(problem, a, plan.prepared)) for a in candidates_of(problem)},
         flops=problem.flops,
         bytes=bytes_moved(problem),
         scratch_bytes=plan.scratch_bytes,

@@ -178,7 +178,7 @@ def check_out(out: object, shape: Shape, dtype: np.dtype[Any]) -> None:
     elif type(out) is not np.ndarray and isinstance(out, np.ma.MaskedArray):
         wrong = "is a masked array, whose mask would go stale"
     elif out.dtype != dtype:
-        wrong = f"has dtype {out.dtype!r}, not {dtype!r}"
+        wrong = f"has dtype {out.dtype}, not {dtype}"
     elif out.shape != shape:
         kind, wrong = ValueError, f"has shape {out.shape}, not {shape}"
     elif not out.flags.writeable:
@@ -327,6 +327,18 @@ def _choice(name: str, value: object, legal: Collection[str], others: str = "") 
         return value
     kind = ValueError if isinstance(value, str) else TypeError
     raise kind(f"{name} must be {others}one of {', '.join(legal)}, got {value!r}")
+
+
+def as_dtype(value: Any, name: str) -> np.dtype[Any]:
+    """Return value as a dtype that can be convolved in; else raise TypeError."""
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.type not in _SUPPORTED:
+        legal = ", ".join(sorted({np.dtype(kind).name for kind in _SUPPORTED}))
+        raise TypeError(f"{name} must be one or more of {legal}, got {value!r}")
+    return dtype
 
 
 def _check_dtype(dtype: np.dtype[Any], name: str) -> None:

@@ -15,7 +15,7 @@ from .algorithms import ALGORITHMS, Algorithm
 from .epilogue import activation_of
 from .functional import conv1d
 from .plan import plan_for
-from .problem import ACTIVATIONS, describe
+from .problem import ACTIVATIONS, as_dtype, describe
 
 __all__ = ["warmup"]
 
@@ -41,6 +41,11 @@ def warmup(dtypes: str | Iterable[DTypeLike] = ("float32", "float64"), *, verbos
     verbose : bool
         Show on stderr how far it is: a bar on a terminal if tqdm is installed, else a line for each kernel.
 
+    Raises
+    ------
+    TypeError
+        For what is no dtype of arrays that `conv1d` computes with.
+
     See Also
     --------
     cache_info : where they are kept.
@@ -51,7 +56,7 @@ def warmup(dtypes: str | Iterable[DTypeLike] = ("float32", "float64"), *, verbos
     >>> fastconv1d.warmup("float32")
     """
     names = [dtypes] if isinstance(dtypes, str) else dtypes
-    kernels = [(algorithm, np.dtype(name)) for name in names for algorithm in ALGORITHMS]
+    kernels = [(algorithm, as_dtype(name, "dtypes")) for name in names for algorithm in ALGORITHMS]
     for algorithm, dtype in _shown(kernels) if verbose else kernels:
         for layer, data_format in itertools.product(LAYERS, ("NCW", "NWC")):
             _compile(algorithm, dtype, *layer, data_format)
