@@ -730,7 +730,7 @@ def locked(shape, dtype):
             "out is a masked array, whose mask would go stale:",
         ),
         (np.empty((2, 3)), TypeError, "out has dtype float64, not float32"),
-        (np.empty((2, 3), F4.newbyteorder("S")), TypeError, f"out has dtype {F4.newbyteorder('S')!r}, not {F4!r}"),
+        (np.empty((2, 3), F4.newbyteorder("S")), TypeError, f"out has dtype {F4.newbyteorder('S')}, not {F4}"),
         (np.empty((3, 2), F4), ValueError, "out has shape (3, 2), not (2, 3)"),
         (np.empty((1, 2, 3), F4), ValueError, "out has shape (1, 2, 3), not (2, 3)"),
         (locked((2, 3), F4), ValueError, "out is read-only"),
