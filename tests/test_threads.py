@@ -287,6 +287,34 @@ def test_ctrl_c_is_seen_during_a_long_call(run_python: RunPython, slices: float,
     assert child.stdout == f"interrupted {when} the end\n", child.stderr
 
 
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "fft"])
+def test_slices_keep_all_threads_busy(fresh: pytest.MonkeyPatch, algorithm: str) -> None:
+    """Eight blocks in twelve parts took three quarters longer on two threads: some parts had none, some slices one."""
+    chosen = plan.plan_for(explain((1, 1280, 3000), (1280, 1280, 3)).problem, algorithm, True)
+    slices: list[tuple[int, int, int]] = []
+    now = 0.0
+
+    def record(*arguments: object) -> None:
+        nonlocal now
+        first, last, parts = (int(str(argument)) for argument in arguments[-4:-1])
+        slices.append((first, last, parts))
+        now += 0.3 * tuning.SLICE_SECONDS * (last - first)  # so that three parts would fill a slice
+
+    fresh.setitem(chosen.__dict__, "parallel", record)
+    fresh.setattr(plan, "perf_counter", lambda: now)
+    fresh.setattr(tuning, "SLICE_SECONDS", chosen.seconds / 100)
+    none = np.empty((1, 1, 1), np.float32)
+    chosen.run(none, (none, none), none)
+    assert len(slices) > 1
+    covered = 0
+    for first, last, parts in slices:
+        assert first == covered
+        assert (last - first) % 2 == 0
+        assert parts <= max(2, chosen.items)
+        covered = last
+    assert covered == parts
+
+
 def test_no_block_takes_long() -> None:
     """A slice is a number of blocks, so that none may take longer than it by itself."""
     for layout in ("NCW", "NWC"):
@@ -297,5 +325,5 @@ def test_no_block_takes_long() -> None:
             x, w = np.broadcast_to(np.zeros((), dtype), x_shape), np.broadcast_to(np.zeros((), dtype), w_shape)
             problem = explain(x, w, data_format=layout, padding="same").problem
             chosen = plan.plan_for(problem, "direct" if dtype == "float32" else "scalar", False)
-            blocks = chosen.geometry[0].time_blocks * chosen.geometry[0].row_blocks
+            blocks = chosen.geometry[0].items
             assert chosen.seconds / blocks < 3 * tuning.BLOCK_SECONDS

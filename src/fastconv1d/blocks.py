@@ -86,7 +86,7 @@ def run_blocks(x, w, bias, y, g, part, parts):
     turned = span(packed, g.packed, g.turned)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
-    items = x.shape[0] * g.group_blocks * g.time_blocks * g.row_blocks
+    items = x.shape[0] * g.items
     for item in range(even(items, parts, part), even(items, parts, part + 1)):
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)

@@ -28,7 +28,7 @@ FIELDS = (
     "lanes_along slots shift row packed scratch "  # the packed block: packing.py
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
-    "group_blocks row_unit row_units row_blocks "
+    "group_blocks row_unit row_units row_blocks items "  # items: blocks of one sample of the batch
     "block_rows tile_columns lanes far sweep"  # how a block is swept: sweep.py
 ).split()
 
@@ -157,6 +157,7 @@ def geometry(
     packed = block_groups * per_group + lanes
     turning = turning_fields(p, lanes_along, turn, block_groups * C_out_g, block_times)
     far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
+    group_blocks, time_blocks = -(-groups // block_groups), -(-p.L_out // block_times)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
         "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
@@ -165,9 +166,9 @@ def geometry(
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
         "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 16 * block_steps, **turning,
-        "group_blocks": -(-groups // block_groups),
-        "block_steps": block_steps, "block_times": block_times, "time_blocks": -(-p.L_out // block_times),
-        "row_unit": row_unit, "row_units": -(-C_out_g // row_unit), "row_blocks": row_blocks,
+        "block_steps": block_steps, "block_times": block_times,
+        "group_blocks": group_blocks, "time_blocks": time_blocks, "row_blocks": row_blocks,
+        "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": -(-C_out_g // row_unit),
         "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes, "far": far, "sweep": sweep,
     }  # fmt: skip
     return record_of({name: values[name] for name in FIELDS})

@@ -36,6 +36,7 @@ class Plan:
         self.geometry = algorithm.geometry(problem, prepared)
         running, _ = units(algorithm.name, algorithm.counts, problem, prepared)
         self.seconds = seconds(problem.N * running)
+        self.items = problem.N * int(self.geometry["items"][0])
         self.scratch_bytes = int(self.geometry["scratch"][0])  # of each thread, beside the arrays
         # What every call asks for: properties of the problem cost as much as a small convolution.
         self.dtype, self.compute_dtype = problem.dtype, problem.compute_dtype
@@ -76,13 +77,14 @@ class Plan:
         if workers > 1:
             twin = self.parallel
             np.empty(workers * self.scratch_bytes, np.uint8)  # a worker that finds no memory has no way to say so
+        # A part without an item, or a slice that is no multiple of the workers, would leave some of them idle.
         halves = int(self.seconds / (tuning.SLICE_SECONDS / 2)) if self.seconds > tuning.SLICE_SECONDS else 1
-        first, count, parts = 0, workers, workers * halves
+        first, count, parts = 0, workers, workers * max(1, min(halves, self.items // workers))
         while first < parts:
             start, last = perf_counter(), min(first + count, parts)
             twin(*arrays, self.geometry, first, last, parts, asleep and first == 0)
             pace = (last - first) / (perf_counter() - start)
-            first, count = last, max(workers, min(2 * count, int(pace * tuning.SLICE_SECONDS)))
+            first, count = last, workers * max(1, min(2 * count, int(pace * tuning.SLICE_SECONDS)) // workers)
 
 
 def refusals(problem: Conv1dProblem) -> dict[str, str]:

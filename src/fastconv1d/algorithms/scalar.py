@@ -112,7 +112,7 @@ def run_loops(x, w, bias, y, g, part, parts):
     packed = np.empty(g.packed, y.dtype)
     table = new_table(g)
     totals = np.empty((2, g.block_times), y.dtype)
-    items = x.shape[0] * g.groups * g.time_blocks * g.row_blocks
+    items = x.shape[0] * g.items
     for item in range(even(items, parts, part), even(items, parts, part + 1)):
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)

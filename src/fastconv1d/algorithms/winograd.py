@@ -263,6 +263,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         else:
             row_blocks = threads
     unit_tiles = -(-units // time_blocks)
+    time_blocks = -(-units // unit_tiles)
     tiles = unit_tiles * spacing
     reach = tiles + (laps - 1) * spacing  # tiles of samples
 
@@ -273,6 +274,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         _, tile_columns = simd.tile_for(tiles, R, lanes, steps)
         rows = round_up(tuning.BLOCK_ROWS, tile_columns)
     row_units = -(-R // rows)
+    row_blocks = min(row_blocks, row_units)
     width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
     row = round_up(max(width + (p.K - 1) // slots * spacing, OUTPUTS * (reach + spacing)), OUTPUTS * lanes) + lanes
     # In NWC, and where samples are turned, long runs of memory are worth more than a packed block in L1.
@@ -299,9 +301,10 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "product_row": product_row, "product_step": product_step,
         "weight_step": weight_step, "plain": p.groups * points * weight_step,
         **dict(zip(("plain_group", "plain_row", "plain_channel", "plain_tap"), plain_steps, strict=True)),
-        "block_times": OUTPUTS * tiles, "time_blocks": -(-units // unit_tiles),
+        "block_times": OUTPUTS * tiles, "time_blocks": time_blocks,
         "scratch": (scratch + turning["turned"]) * itemsize + 16 * steps,
-        "row_unit": rows, "row_units": row_units, "row_blocks": min(row_blocks, row_units),
+        "row_unit": rows, "row_units": row_units, "row_blocks": row_blocks,
+        "items": p.groups * time_blocks * row_blocks,
         "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
@@ -502,7 +505,7 @@ def run_winograd(x, w, bias, y, g, part, parts):
         else:  # a step is (lap, slot, channel)
             lap, place = split(s, g.sample_row)
             table[2 * s], table[2 * s + 1] = lap * g.spacing * g.sample_row + place, s * g.tile_columns
-    items, sampled = x.shape[0] * g.groups * g.time_blocks * g.row_blocks, -1
+    items, sampled = x.shape[0] * g.items, -1
     for item in range(even(items, parts, part), even(items, parts, part + 1)):
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)
