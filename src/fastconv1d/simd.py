@@ -183,20 +183,22 @@ def _emit_tile(
     """The reduction loop of one tile shape, and the store of its result.
 
     Some accumulators sum a chain of CHAIN steps, others the chains; a shape too large for that takes one chain only.
-    What may not be near is asked for ahead: the lines of y, where it does not fit the cache, and those of a for the
-    same steps of the rows below, which the next tile reads.  Zen 4, 2026-11-27, one thread: 32 -> 512 K 1, whose result
-    takes 33 MB, in 0.72 of the time, 4 -> 768 K 15 in 0.79, but 1 -> 16 K 3, which fits, in 1.1; 512 -> 1024 K 1 with
-    96 times in 0.83.  Asking for a in L1 instead of L2 costs up to 20 % with long kernels.
+    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and those of a for the same
+    steps of the rows below, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time.  Asking
+    for the lines of this tile of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but
+    1 -> 16 K 3, which fits the cache, 1.1.  Asking for a in L1 instead of L2 costs up to 20 % with long kernels.
+    Zen 4, 2026-11-27, one thread.
     """
     simd = _Vectors(builder, dtype)
     a, b, y, stop = (operands[name] for name in ("a", "b", "y", "stop"))
     places = [(m, v) for m in range(rows) for v in range(vectors)]
     if rows > 1:  # one row is a stream, which the CPU sees itself
-        with builder.if_then(operands["far"]):
+        with builder.if_then(builder.icmp_signed("!=", operands["ahead"], I64(0))):
+            later = builder.gep(y, [operands["ahead"]])
             for m, v in places:
                 if v * simd.lanes * simd.align % machine.LINE_BYTES == 0:
                     index = builder.add(_times(builder, operands["y_row"], m), I64(v * simd.lanes))
-                    simd.prefetch(y, index, written=True)
+                    simd.prefetch(later, index, written=True)
     before = builder.basic_block
     chain, loop, joined, another, flush = (
         builder.append_basic_block(name) for name in ("chain", "steps", "joined", "another", "flush")
@@ -299,9 +301,9 @@ def _flush_tile(
 
 
 def _tile_intrinsic(splat: bool) -> Callable[..., None]:
-    names = "a a_row ia b ib table start stop y iy y_row rows width first far".split()
+    names = "a a_row ia b ib table start stop y iy y_row rows width first ahead".split()
 
-    def tile(typingctx, a, a_row, ia, b, ib, table, start, stop, y, iy, y_row, rows, width, first, far):  # type: ignore[no-untyped-def]
+    def tile(typingctx, a, a_row, ia, b, ib, table, start, stop, y, iy, y_row, rows, width, first, ahead):  # type: ignore[no-untyped-def]
         dtype = y.dtype
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -325,7 +327,7 @@ def _tile_intrinsic(splat: bool) -> Callable[..., None]:
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(a, n, n, b, n, table, n, n, y, n, n, n, n, types.boolean, types.boolean), codegen
+        return types.void(a, n, n, b, n, table, n, n, y, n, n, n, n, types.boolean, n), codegen
 
     return intrinsic(tile)  # type: ignore[no-any-return]
 
