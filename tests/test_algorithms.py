@@ -35,9 +35,9 @@ from problems import (
 )
 
 from fastconv1d import conv1d, explain, machine
-from fastconv1d.algorithms import direct, winograd
+from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
-from fastconv1d.geometry import CHANNELS, TIMES
+from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
 
@@ -231,20 +231,24 @@ def test_small_integers_are_exact(
 
 
 @pytest.mark.generic
-@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("along", [TIMES, CHANNELS])
+@pytest.mark.parametrize(
+    ("algorithm", "layout", "along"),
+    [
+        *itertools.product(["direct", "winograd"], LAYOUTS, [TIMES, CHANNELS]),
+        *itertools.product(["depthwise"], ["NCW"], [TIMES, PAIRED_CHANNELS]),
+    ],
+)
 def test_lanes_along_either_axis(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, algorithm: str, layout: str, along: int
 ) -> None:
     """Both on all problems, as which is cheaper depends on the CPU; x of any memory, out inside of a larger array."""
-    module = {"direct": direct, "winograd": winograd}[algorithm]
+    module = {"direct": direct, "depthwise": depthwise, "winograd": winograd}[algorithm]
     monkeypatch.setattr(module, "lanes_along", lambda *_: along)
     for (name, case_), (memory, keep) in zip(TABLE.items(), itertools.cycle(MEMORY.items()), strict=False):
         arguments = arrays(rng, small_integers, case_, "float32", layout)
         arguments["x"] = keep(arguments["x"])
         problem = describe_call(**arguments)
-        if module.refuse(problem) or problem.flops > 1e6:
+        if module.refuse(problem) or problem.flops > 1e6 or (along == PAIRED_CHANNELS and problem.C_out_g > 1):
             continue
         plan = Plan(problem, next(one for one in ALGORITHMS if one.name == algorithm), True)
         assert plan.geometry["lanes_along"][0] == along

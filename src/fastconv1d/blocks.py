@@ -10,7 +10,7 @@ memory:
     TIMES             channels   times      the weights, (C_out, steps)    the packed rows
     CHANNELS          times      channels   the packed times               the weights in panels as wide as a tile,
                                                                            (groups, panels, steps, columns)
-    PAIRED_CHANNELS   times      channels   the packed times               the weights, (steps, C_out)
+    PAIRED_CHANNELS   times      channels   the packed times               the same of one group
 
 Where the lanes do not run along what is side by side in memory, the outputs of a block are turned (turning.py) before
 they are stored.
@@ -62,8 +62,8 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
             a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
         else:
-            a_row, a_column, columns = c1 - c0, 1, pieces(g.R, g.lanes) * g.lanes
-            a, b, a_next, b_next = address(packed), address(w) + r0 * size, 0, 0
+            a_row, a_column, b_panel, columns = c1 - c0, 1, g.steps, g.tile_columns
+            a, b, a_next, b_next = address(packed), address(w) + r0 * g.steps * size, 0, 0
         pack(x, n, c0, c1, g.copies, s0, s1, t0, t1 - t0, g, packed)
         fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, g)
         for i in range(g1 - g0):

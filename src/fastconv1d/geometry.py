@@ -155,7 +155,9 @@ def geometry(
         if turn:  # the outputs stay near until they are turned
             block_groups = min(block_groups, max(1, machine.cache_bytes(2) // 2 // (C_out_g * block_times * itemsize)))
     packed = block_groups * per_group + lanes
-    turning = turning_fields(p, lanes_along, turn, block_groups * C_out_g, block_times)
+    row_units = -(-C_out_g // row_unit)
+    block_channels_out = min(-(-row_units // row_blocks) * row_unit, C_out_g)
+    turning = turning_fields(p, lanes_along, turn, block_groups * block_channels_out, block_times)
     far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     group_blocks, time_blocks = -(-groups // block_groups), -(-p.L_out // block_times)
     values = {

@@ -103,7 +103,8 @@ LONGEST_PART = 4096
 #: Steps that one accumulator of a product of spectra sums, at two terms each.  Not tuned.
 PRODUCT_CHUNK = 64
 
-#: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
+#: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do, and in those of
+#: depthwise in NCW, else times do.  Not tuned.
 FULL_LANES = 0.6
 
 #: What the transforms cost, in multiply-adds of a vector, 0.2 ns each (160 GFLOP/s of direct float32).  One of n takes
@@ -157,7 +158,7 @@ UNITS_PER_SECOND = 6e9
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
         "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
-        "prepared weight": 6,
+        "turned": 0.7, "prepared weight": 6,
     },
     "direct": {
         "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,

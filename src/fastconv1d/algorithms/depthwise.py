@@ -3,7 +3,8 @@
     y[n, c M + m, t] = sum over k of  w[c M + m, 0, k] * x[n, c, t * stride + k * dilation - pad_left]
 
 There is nothing to share among channels, so memory is the limit while K is small: a row is packed, swept and finished
-before the next one.  In NWC, lanes run along the channels, a vector of x times a vector of w.
+before the next one.  In NWC, and in NCW where x is turned for it, lanes run along the channels, a vector of x times a
+vector of w.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
 from ..sweep import sweep_elementwise, sweep_outer
+from ..turning import turn
 from . import direct
 
 
@@ -30,11 +32,10 @@ def refuse(problem: Conv1dProblem) -> str | None:
 
 
 def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
-    """Blocks whose packed rows stay in L1, or in NWC in L2."""
+    """Blocks whose packed rows stay in L1, or with channels in the lanes in L2."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
-    times_in_lanes = not p.channels_last or p.C_out == 1
-    if times_in_lanes:
+    if lanes_along(p) == TIMES:
         _, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes, p.K)
         most = machine.cache_bytes(1) // 2 // itemsize
         return lay_out(
@@ -51,15 +52,23 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
             tile_columns=tile_columns,
             sweep=sweep_outer.address(dtype),
         )
-    # In NWC a block has all channels, so that memory is read in long runs, unless its halo would outgrow its times.
-    tile_rows, tile_columns = simd.tile_for(p.L_out, p.C_out, lanes, p.K)
+    turns = not p.channels_last
+    tile_rows, tile_columns = simd.tile_for(p.L_out, lanes if turns else p.C_out, lanes, p.K)
     row_units = -(-p.C_out // tile_columns)
-    halo = p.K_span // p.stride
-    for row_blocks in range(1, row_units + 1):
-        columns = -(-row_units // row_blocks) * tile_columns
-        times = machine.cache_bytes(2) // 4 // (columns * itemsize) - halo
-        if times >= max(halo, tuning.BLOCK_ROWS):
-            break
+    if turns:  # a vector of channels at a time
+        row_blocks, columns = row_units, tile_columns
+        time_blocks = max((p.L_out + tuning.BLOCK_TIMES // 2) // tuning.BLOCK_TIMES, 1)
+        if p.N * row_blocks * time_blocks < 8 * machine.threads():
+            time_blocks = round_up(time_blocks, machine.threads())
+        times = -(-p.L_out // time_blocks)
+    else:  # all channels, so that memory is read in long runs, unless the halo would outgrow the times of the block
+        halo = p.K_span // p.stride
+        for row_blocks in range(1, row_units + 1):
+            columns = -(-row_units // row_blocks) * tile_columns
+            times = machine.cache_bytes(2) // 4 // (columns * itemsize) - halo
+            if times >= max(halo, tuning.BLOCK_ROWS):
+                break
+        times = min(max(times, halo, tuning.BLOCK_ROWS), tuning.BLOCK_TIMES)
     return lay_out(
         p,
         groups=1,
@@ -67,19 +76,35 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         lanes=lanes,
         block_steps=p.K,
         block_channels=columns,
-        block_times=min(round_up(max(times, halo, tuning.BLOCK_ROWS), tile_rows), tuning.BLOCK_TIMES, p.L_out),
+        block_times=min(round_up(times, tile_rows), p.L_out),
         row_unit=tile_columns,
         row_blocks=row_blocks,
         block_rows=tuning.BLOCK_ROWS,
         tile_columns=tile_columns,
         sweep=sweep_elementwise.address(dtype),
+        turn=turn.address(dtype) if turns else 0,
     )
+
+
+def lanes_along(problem: Conv1dProblem) -> int:
+    """What stands in the lanes: the channels, where tiles can turn x and these fill the lanes.
+
+    In NCW that takes 0.8 of the time of lanes along the times, whose vectors straddle two lines at all taps but one in
+    16, with 256 channels, K 33 and 500 times; 0.35 with 4096 channels, K 5 and 40 times; at worst, 1536 channels,
+    K 4, N 8 and 128 times, 0.9 to 1.1.  Zen 4, 2026-11-27.
+    """
+    p, lanes = problem, machine.lanes(problem.compute_dtype)
+    if p.channels_last:
+        return TIMES if p.C_out == 1 else PAIRED_CHANNELS
+    turns = p.stride == 1 and p.C_out_g == 1 and p.x_dtype == p.compute_dtype
+    return PAIRED_CHANNELS if turns and p.C_out >= tuning.FULL_LANES * round_up(p.C_out, lanes) else TIMES
 
 
 def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
     p, lanes = problem, machine.lanes(problem.compute_dtype)
-    times_in_lanes = not p.channels_last or p.C_out == 1
+    along = lanes_along(p)
+    times_in_lanes = along == TIMES
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
     blocks = -(-p.L_out // tuning.BLOCK_TIMES)
     packing = packing_counts(p, blocks, along=TIMES if times_in_lanes else CHANNELS)
@@ -88,17 +113,21 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
         "fma": vectors * p.K * machine.fma_half_cycles(),
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
+        "turned": 0 if times_in_lanes or p.channels_last else p.C_in * p.L_in + p.C_out * p.L_out,
         **packing,
         "thinned": packing["sample"] if times_in_lanes and p.stride > 1 else 0,
     }
-    return running, {"prepared weight": p.C_out * p.K} if p.channels_last else {}
+    return running, {} if times_in_lanes else {"prepared weight": p.C_out * p.K}
 
 
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The weights, (C_out, 1, K) with any strides, as blocks.py reads them; (K, C_out) with the slack of a vector."""
-    if not problem.channels_last or problem.C_out == 1:  # TIMES stand in the lanes
+    """The weights, (C_out, 1, K) with any strides, as blocks.py reads them."""
+    if geometry["lanes_along"][0] == TIMES:
         return flat(w, problem.compute_dtype)
-    columns = round_up(problem.C_out, int(geometry["lanes"][0]))
-    padded = np.zeros((problem.K, columns), problem.compute_dtype)
-    padded[:, : problem.C_out] = w[:, 0].T
-    return padded.reshape(-1)
+    columns = int(geometry["tile_columns"][0])
+    full, rest = divmod(problem.C_out, columns)
+    panels = np.zeros((-(-problem.C_out // columns), problem.K, columns), problem.compute_dtype)
+    panels[:full] = w[: full * columns, 0].reshape(full, columns, problem.K).transpose(0, 2, 1)
+    if rest:
+        panels[full, :, :rest] = w[full * columns :, 0].T
+    return panels.reshape(-1)
