@@ -103,8 +103,7 @@ LONGEST_PART = 4096
 #: Steps that one accumulator of a product of spectra sums, at two terms each.  Not tuned.
 PRODUCT_CHUNK = 64
 
-#: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do, and in those of
-#: depthwise in NCW, else times do.  Not tuned.
+#: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
 FULL_LANES = 0.6
 
 #: What the transforms cost, in multiply-adds of a vector, 0.2 ns each (160 GFLOP/s of direct float32).  One of n takes
@@ -150,15 +149,15 @@ UNITS_PER_SECOND = 6e9
 #: "operation" went from 0.88 to 1.2.  Emerald Rapids, 2026-11-23.  The weights of direct and winograd are cheaper since
 #: the tile asks for them ahead, and "fma" has what flushes of 128 steps took: with these 0.3, 0.4 and 6 the chosen is
 #: within 10 % of the best on 95 and 97 % of 1000 problems (seed 5), on 92 and 95 % of 400 in NWC (seed 6), where
-#: nothing was fitted, and on 95 and 97 % of the published layers.  "turned", "gathered" and "frame" were set by hand:
-#: of the two axes that the lanes may run along, the chosen one is within 10 % of the better on 91 to 97 % of 45 to 75
-#: random problems of direct and winograd in either format.  Against lanes that run as memory does that gains 1.2 times
-#: in NWC for either, and in NCW 1.1 for direct with prepared weights and 1.3 to 1.5 for winograd (geometric means; at
-#: most 7, for 1 to 16 times).  Zen 4, 2026-11-27.
+#: nothing was fitted, and on 95 and 97 % of the published layers.  "straddled", "turned", "gathered" and "frame" were
+#: set by hand: of the two axes that the lanes may run along, the chosen one is within 10 % of the better on 91 to 97 %
+#: of 45 to 75 random problems of direct and winograd in either format, and on all of 23 of depthwise in NCW.  Against
+#: lanes that run as memory does that gains 1.2 times in NWC for either, and in NCW 1.1 for direct with prepared weights
+#: and 1.3 to 1.5 for winograd (geometric means; at most 7, for 1 to 16 times).  Zen 4, 2026-11-27.
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
         "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
-        "turned": 0.7, "prepared weight": 6,
+        "straddled": 0.9, "turned": 0.5, "prepared weight": 6,
     },
     "direct": {
         "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,

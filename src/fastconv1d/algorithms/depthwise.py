@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..cost import Counts
-from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, packing_counts, round_up
+from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, packing_counts, round_up, runs_along
 from ..geometry import geometry as lay_out
 from ..packing import flat
 from ..problem import Conv1dProblem
@@ -35,7 +35,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     """Blocks whose packed rows stay in L1, or with channels in the lanes in L2."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
-    if lanes_along(p) == TIMES:
+    if lanes_along(p, prepared) == TIMES:
         _, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes, p.K)
         most = machine.cache_bytes(1) // 2 // itemsize
         return lay_out(
@@ -86,36 +86,41 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     )
 
 
-def lanes_along(problem: Conv1dProblem) -> int:
-    """What stands in the lanes: the channels, where tiles can turn x and these fill the lanes.
+def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
+    """What stands in the lanes: in NCW the times, or the channels where tiles can turn x and that costs less.
 
-    In NCW that takes 0.8 of the time of lanes along the times, whose vectors straddle two lines at all taps but one in
-    16, with 256 channels, K 33 and 500 times; 0.35 with 4096 channels, K 5 and 40 times; at worst, 1536 channels,
-    K 4, N 8 and 128 times, 0.9 to 1.1.  Zen 4, 2026-11-27.
+    Vectors of times straddle two lines of the cache at all taps but one in 16, and each row is packed by itself.  With
+    channels in the lanes 256 of them, K 33 and 500 times take 0.8 of the time, 4096, K 5 and 40 times 0.35, but 1536,
+    K 4 and 2048 times 1.4.  Zen 4, 2026-11-27.
     """
-    p, lanes = problem, machine.lanes(problem.compute_dtype)
+    p = problem
     if p.channels_last:
         return TIMES if p.C_out == 1 else PAIRED_CHANNELS
     turns = p.stride == 1 and p.C_out_g == 1 and p.x_dtype == p.compute_dtype
-    return PAIRED_CHANNELS if turns and p.C_out >= tuning.FULL_LANES * round_up(p.C_out, lanes) else TIMES
+    if turns and cheaper_lanes("depthwise", counts_along, p, prepared) == CHANNELS:
+        return PAIRED_CHANNELS
+    return TIMES
 
 
 def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
-    p, lanes = problem, machine.lanes(problem.compute_dtype)
-    along = lanes_along(p)
-    times_in_lanes = along == TIMES
+    return counts_along(problem, TIMES if lanes_along(problem, prepared) == TIMES else CHANNELS)
+
+
+def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
+    """The same with these lanes."""
+    p, lanes, times_in_lanes = problem, machine.lanes(problem.compute_dtype), along == TIMES
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
-    blocks = -(-p.L_out // tuning.BLOCK_TIMES)
-    packing = packing_counts(p, blocks, along=TIMES if times_in_lanes else CHANNELS)
+    packing = packing_counts(p, -(-p.L_out // tuning.BLOCK_TIMES), along=along)
     running = {
         "call": 1,
         "fma": vectors * p.K * machine.fma_half_cycles(),
+        "straddled": vectors * p.K * times_in_lanes,
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
-        "turned": 0 if times_in_lanes or p.channels_last else p.C_in * p.L_in + p.C_out * p.L_out,
+        "turned": (p.C_in * p.L_in + p.C_out * p.L_out) * (along != runs_along(p) and p.C_out > 1),
         **packing,
-        "thinned": packing["sample"] if times_in_lanes and p.stride > 1 else 0,
+        "thinned": packing["sample"] * (times_in_lanes and p.stride > 1),
     }
     return running, {} if times_in_lanes else {"prepared weight": p.C_out * p.K}
 
