@@ -265,6 +265,26 @@ def test_lanes_along_either_axis(
             raise AssertionError(f"{name}, {memory}: {error}") from error
 
 
+@pytest.mark.generic
+@pytest.mark.parametrize(("layout", "along"), [("NCW", CHANNELS), ("NWC", TIMES)])
+def test_turned_outputs_of_some_channels_of_several_groups_have_room(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, layout: str, along: int
+) -> None:
+    """Where two threads share the channels, groups still stand all of their channels apart in the block."""
+    monkeypatch.setattr(machine, "threads", lambda: 2)
+    monkeypatch.setattr(direct, "lanes_along", lambda *_: along)
+    shapes = ((1, 40, 20), (5 * 256, 8, 1)) if layout == "NCW" else ((1, 20, 40), (1, 8, 5 * 256))
+    x, w = (small_integers(rng, shape, "float32") for shape in shapes)
+    bias, options = np.zeros(5 * 256, np.float32), {"groups": 5, "data_format": layout}
+    plan = Plan(describe_call(x, w, bias, **options), next(one for one in ALGORITHMS if one.name == "direct"), True)
+    g = plan.geometry[0]
+    assert g.turned
+    assert g.row_blocks == 2
+    assert g.group_blocks < 5
+    call = Call(plan, x.shape, 3)
+    assert_exact(call.run(x, call.prepare(w, bias), None, None, ()), x=x, w=w, bias=bias, **options)
+
+
 @pytest.mark.parametrize(
     ("algorithm", "case", "layout", "dtype"),
     accepted(FLOATS, TABLE) + accepted(("float16", "complex64", "complex128"), SOME),

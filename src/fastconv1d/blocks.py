@@ -15,7 +15,7 @@ memory:
 Where the lanes do not run along what is side by side in memory, the outputs of a block are turned (turning.py) before
 they are stored.
 
-Panels and the last kind of weights have zeros past C_out, so that a vector may be read there.
+Panels have zeros past C_out, so that a vector may be read there.
 
 All add the steps in the same order, in chains and chunks of them (tuning.py), so that an output has the same bits in
 either layout, and wherever the blocks, tiles and threads are cut.

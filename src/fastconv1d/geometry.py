@@ -28,7 +28,7 @@ FIELDS = (
     "lanes_along slots shift row packed scratch "  # the packed block: packing.py
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
-    "group_blocks row_unit row_units row_blocks items "  # items: blocks of one sample of the batch
+    "group_blocks row_unit row_units row_blocks items "  # items: the blocks of one sample of the batch
     "block_rows tile_columns lanes far sweep"  # how a block is swept: sweep.py
 ).split()
 
@@ -156,8 +156,9 @@ def geometry(
             block_groups = min(block_groups, max(1, machine.cache_bytes(2) // 2 // (C_out_g * block_times * itemsize)))
     packed = block_groups * per_group + lanes
     row_units = -(-C_out_g // row_unit)
-    block_channels_out = min(-(-row_units // row_blocks) * row_unit, C_out_g)
-    turning = turning_fields(p, lanes_along, turn, block_groups * block_channels_out, block_times)
+    # The outputs of a block: rows of its groups, which stand as far apart as groups do.
+    channels = (block_groups - 1) * C_out_g + min(-(-row_units // row_blocks) * row_unit, C_out_g)
+    turning = turning_fields(p, lanes_along, turn, channels, block_times)
     far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     group_blocks, time_blocks = -(-groups // block_groups), -(-p.L_out // block_times)
     values = {
@@ -170,7 +171,7 @@ def geometry(
         "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 16 * block_steps, **turning,
         "block_steps": block_steps, "block_times": block_times,
         "group_blocks": group_blocks, "time_blocks": time_blocks, "row_blocks": row_blocks,
-        "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": -(-C_out_g // row_unit),
+        "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": row_units,
         "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes, "far": far, "sweep": sweep,
     }  # fmt: skip
     return record_of({name: values[name] for name in FIELDS})

@@ -2,9 +2,9 @@
 
     y[n, c M + m, t] = sum over k of  w[c M + m, 0, k] * x[n, c, t * stride + k * dilation - pad_left]
 
-There is nothing to share among channels, so memory is the limit while K is small: a row is packed, swept and finished
-before the next one.  In NWC, and in NCW where x is turned for it, lanes run along the channels, a vector of x times a
-vector of w.
+There is nothing to share among channels, so memory is the limit while K is small: a few rows are packed, swept and
+finished before the next ones.  In NWC, and in NCW where turning x pays, lanes run along the channels, a vector of x
+times a vector of w.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
 
 def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
-    """What stands in the lanes: in NCW the times, or the channels where tiles can turn x and that costs less.
+    """What stands in the lanes: in NWC the channels, in NCW the times, or the channels where turning x pays.
 
-    Vectors of times straddle two lines of the cache at all taps but one in 16, and each row is packed by itself.  With
+    Vectors of times straddle two lines of the cache at nearly all taps, and each row is packed by itself.  With
     channels in the lanes 256 of them, K 33 and 500 times take 0.8 of the time, 4096, K 5 and 40 times 0.35, but 1536,
     K 4 and 2048 times 1.4.  Zen 4, 2026-11-27.
     """

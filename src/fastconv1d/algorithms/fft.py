@@ -79,7 +79,8 @@ LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as
 FIELDS = (
     "groups C R channels C_out L_out K stride dilation pad_left mode activation "  # C, R: channels of a group
     "slots shift phases parts part_taps n hop pairs "  # the dense correlations, and how time is cut
-    "lanes lanes_along C_chunks block_pairs pair_blocks row_blocks block_rows items "  # the lanes; an item
+    "lanes lanes_along C_chunks block_pairs pair_blocks row_blocks block_rows "  # what stands in the lanes; an item
+    "items "  # of one sample of the batch, at most: those of several may share the lanes
     "row compact spectra results packed scratch "  # the buffers
     "steps frequencies a_frequency a_place a_row a_imaginary "  # the product: transform.py
     "b_frequency b_place b_panel y_row panels tile_rows "
@@ -148,7 +149,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         }  # fmt: skip
         values["w_rows"] = values["b_panel"]
     inputs = -(-phases * pairs // lanes) if cut.lanes_along == TIMES else phases * values["pair_blocks"]
-    values["items"] = groups * inputs * values["row_blocks"]  # lanes may be filled by several samples: then it is less
+    values["items"] = groups * inputs * values["row_blocks"]
     values["size"] = groups * values["w_group"]
     values["packed"] = (lanes + 2) * values["row"] + values["spectra"] + values["results"]
     values["scratch"] = values["packed"] * itemsize
