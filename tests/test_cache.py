@@ -389,7 +389,9 @@ class Small:
         path.write_text(source.replace(old, new))
 
     def start(self, *names: str, code: str = RUN, **environment: str) -> subprocess.Popen[str]:
+        # Python tells an edit by its second and the size of the file, so that its own cache may be stale here.
         paths = {"PYTHONPATH": str(self.package.parent), "FASTCONV1D_CACHE": str(self.cache)}
+        paths["PYTHONDONTWRITEBYTECODE"] = "1"
         return subprocess.Popen(
             [sys.executable, "-c", code, *names],
             env=os.environ | paths | environment,
