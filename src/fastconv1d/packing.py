@@ -43,6 +43,19 @@ def flat(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.require(w, dtype, ["C", "A"]).reshape(-1)
 
 
+def in_panels(w: np.ndarray, groups: int, columns: int, dtype: np.dtype) -> np.ndarray:
+    """w (C_out, C, K) as (groups, panels, C, K, columns), flat, with zeros past the last channel of a group."""
+    C_out, C, K = w.shape
+    full, rest = divmod(C_out // groups, columns)
+    panels = np.zeros((groups, full + (rest > 0), C, K, columns), dtype)
+    source = w.transpose(1, 2, 0).reshape(C, K, groups, C_out // groups)
+    whole = source[..., : full * columns].reshape(C, K, groups, full, columns)
+    panels[:, :full] = whole.transpose(2, 3, 0, 1, 4)
+    if rest:
+        panels[:, full, ..., :rest] = source[..., full * columns :].transpose(2, 0, 1, 3)
+    return panels.reshape(-1)
+
+
 @kernel
 def split(index, size):
     """divmod(index, size), without the division, which costs as much as a short row, where it can be done without."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from .. import machine, simd, tuning
 from ..cost import Counts
-from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, packing_counts, round_up, runs_along
+from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, order_counts, packing_counts, round_up
 from ..geometry import geometry as lay_out
-from ..packing import flat
+from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
 from ..sweep import sweep_elementwise, sweep_outer
 from ..turning import turn
@@ -112,15 +112,15 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     p, lanes, times_in_lanes = problem, machine.lanes(problem.compute_dtype), along == TIMES
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
     packing = packing_counts(p, -(-p.L_out // tuning.BLOCK_TIMES), along=along)
+    order = order_counts(p, along, packing["sample"])
     running = {
         "call": 1,
         "fma": vectors * p.K * machine.fma_half_cycles(),
         "straddled": vectors * p.K * times_in_lanes,
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
-        "turned": (p.C_in * p.L_in + p.C_out * p.L_out) * (along != runs_along(p) and p.C_out > 1),
         **packing,
-        "thinned": packing["sample"] * (times_in_lanes and p.stride > 1),
+        **{name: order[name] for name in ("turned", "thinned")},
     }
     return running, {} if times_in_lanes else {"prepared weight": p.C_out * p.K}
 
@@ -129,10 +129,4 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     """The weights, (C_out, 1, K) with any strides, as blocks.py reads them."""
     if geometry["lanes_along"][0] == TIMES:
         return flat(w, problem.compute_dtype)
-    columns = int(geometry["tile_columns"][0])
-    full, rest = divmod(problem.C_out, columns)
-    panels = np.zeros((-(-problem.C_out // columns), problem.K, columns), problem.compute_dtype)
-    panels[:full] = w[: full * columns, 0].reshape(full, columns, problem.K).transpose(0, 2, 1)
-    if rest:
-        panels[full, :, :rest] = w[full * columns :, 0].T
-    return panels.reshape(-1)
+    return in_panels(w, 1, int(geometry["tile_columns"][0]), problem.compute_dtype)

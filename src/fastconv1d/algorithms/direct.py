@@ -15,7 +15,7 @@ from ..compile import jit_disabled
 from ..cost import Counts, seconds
 from ..geometry import TIMES, cheaper_lanes, order_counts, packing_counts, round_up, runs_along, slots_for
 from ..geometry import geometry as lay_out
-from ..packing import flat
+from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
 from ..sweep import sweep_outer
 from ..turning import turn
@@ -121,17 +121,12 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     if geometry["lanes_along"][0] == TIMES:
         return flat(w, p.compute_dtype)
     columns, steps = int(geometry["tile_columns"][0]), p.C_in_g * p.K
-    full, rest = divmod(p.C_out_g, columns)
-    panels = np.zeros((p.groups, -(-p.C_out_g // columns), p.C_in_g, p.K, columns), p.compute_dtype)
-    if geometry["turn"][0]:  # NumPy would copy number by number
-        rows, lanes = flat(w, p.compute_dtype).reshape(p.groups, p.C_out_g, steps), int(geometry["lanes"][0])
-        for group, panel in np.ndindex(panels.shape[:2]):
-            part = rows[group, panel * columns : (panel + 1) * columns]
-            turn.run(part, panels[group, panel], len(part), steps, steps, columns, lanes)
-        return panels.reshape(-1)
-    source = w.transpose(1, 2, 0).reshape(p.C_in_g, p.K, p.groups, p.C_out_g)
-    whole = source[..., : full * columns].reshape(p.C_in_g, p.K, p.groups, full, columns)
-    panels[:, :full] = whole.transpose(2, 3, 0, 1, 4)
-    if rest:
-        panels[:, full, ..., :rest] = source[..., full * columns :].transpose(2, 0, 1, 3)
+    if not geometry["turn"][0]:
+        return in_panels(w, p.groups, columns, p.compute_dtype)
+    # NumPy would copy number by number.
+    panels = np.zeros((p.groups, -(-p.C_out_g // columns), steps, columns), p.compute_dtype)
+    rows, lanes = flat(w, p.compute_dtype).reshape(p.groups, p.C_out_g, steps), int(geometry["lanes"][0])
+    for group, panel in np.ndindex(panels.shape[:2]):
+        part = rows[group, panel * columns : (panel + 1) * columns]
+        turn.run(part, panels[group, panel], len(part), steps, steps, columns, lanes)
     return panels.reshape(-1)
