@@ -63,14 +63,15 @@ class Calls:
         if number % 50 == 0:  # a result that is large for memory.py
             if len(self.kept) == 5:
                 del self.kept[self.random.randrange(5)]
-            length = self.random.randrange(20_000, 40_000, 1000)  # few, as plans are kept by length
-            self.kept.append(fastconv1d.conv1d(self.large[..., :length], self.w[:, :4])[:, 1:])
+            # A little larger than any before, so that it does not fit where one was.
+            self.kept.append(fastconv1d.conv1d(self.large[..., : 20_000 + number % 20_000], self.w[:, :4])[:, 1:])
 
 
 def growth(calls: int) -> tuple[int, int]:
     """Return by how many bytes the process and Python's share of it grew in the second half of so many calls."""
     tuning.LARGE_RESULT_BYTES = 2**18
-    # All large results on all threads: those are 20 to 30 MB, and chance would have started them in either half.
+    # What grows to its size in the first half: the memory of dropped results, and the threads, which take 20 to 30 MB.
+    tuning.KEPT_RESULT_BYTES = 2**24
     tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 50e-6
     made = Calls()
     for number in range(calls // 2):
