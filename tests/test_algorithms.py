@@ -266,6 +266,22 @@ def test_lanes_along_either_axis(
 
 
 @pytest.mark.generic
+@pytest.mark.parametrize(
+    ("C", "L", "K", "dilation", "along"),
+    [
+        (256, 500, 33, 1, PAIRED_CHANNELS),
+        (4096, 40, 5, 1, PAIRED_CHANNELS),
+        (256, 4000, 33, 64, TIMES),  # its vectors start on lines
+        (256, 40_000, 33, 999, TIMES),  # each block would turn its halo of 32,000 samples
+        (2, 4000, 33, 1, TIMES),  # most lanes would be empty
+    ],
+)
+def test_depthwise_turns_x_where_that_pays(C: int, L: int, K: int, dilation: int, along: int) -> None:
+    problem = explain((1, C, L), (C, 1, K), groups=C, dilation=dilation, padding="same").problem
+    assert depthwise.lanes_along(problem, True) == along
+
+
+@pytest.mark.generic
 @pytest.mark.parametrize(("layout", "along"), [("NCW", CHANNELS), ("NWC", TIMES)])
 def test_turned_outputs_of_some_channels_of_several_groups_have_room(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, layout: str, along: int

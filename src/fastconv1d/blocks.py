@@ -28,7 +28,7 @@ import numpy as np
 from . import machine
 from .compile import driver, kernel
 from .epilogue import finish
-from .geometry import CHANNELS, PAIRED_CHANNELS, TIMES
+from .geometry import PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
 from .simd import address, call, span
 from .sweep import even, pieces
@@ -57,13 +57,12 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             y_row, rows, y_columns = y_c, r1 - r0, t1 - t0
             a, b = address(w) + (g0 * g.R + r0) * g.steps * size, address(packed)
             a_next, b_next = g.R * g.steps * size, g.C * g.slots * g.row * size
-        elif g.lanes_along == CHANNELS:
+        else:
             a_row, b_panel, columns = c1 - c0, g.steps, g.tile_columns
+            if g.lanes_along == PAIRED_CHANNELS:
+                a_column = 1
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
             a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
-        else:
-            a_row, a_column, b_panel, columns = c1 - c0, 1, g.steps, g.tile_columns
-            a, b, a_next, b_next = address(packed), address(w) + r0 * g.steps * size, 0, 0
         pack(x, n, c0, c1, g.copies, s0, s1, t0, t1 - t0, g, packed)
         fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, g)
         for i in range(g1 - g0):

@@ -151,9 +151,10 @@ UNITS_PER_SECOND = 6e9
 #: within 10 % of the best on 95 and 97 % of 1000 problems (seed 5), on 92 and 95 % of 400 in NWC (seed 6), where
 #: nothing was fitted, and on 95 and 97 % of the published layers.  "straddled", "turned", "gathered" and "frame" were
 #: set by hand: of the two axes that the lanes may run along, the chosen one is within 10 % of the better on 91 to 97 %
-#: of 45 to 75 random problems of direct and winograd in either format, and on all of 23 of depthwise in NCW.  Against
-#: lanes that run as memory does that gains 1.2 times in NWC for either, and in NCW 1.1 for direct with prepared weights
-#: and 1.3 to 1.5 for winograd (geometric means; at most 7, for 1 to 16 times).  Zen 4, 2026-11-27.
+#: of 45 to 75 random problems of direct and winograd in either format, and on 19 of 22 of depthwise in NCW, with
+#: dilations of 1 to 300.  Against lanes that run as memory does that gains 1.2 times in NWC for these two, and in NCW
+#: 1.1 for direct with prepared weights and 1.3 to 1.5 for winograd (geometric means; at most 7, for 1 to 16 times).
+#: Zen 4, 2026-11-27.
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
         "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,

@@ -9,11 +9,13 @@ times a vector of w.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import machine, simd, tuning
 from ..cost import Counts
-from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, order_counts, packing_counts, round_up
+from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, packing_counts, round_up
 from ..geometry import geometry as lay_out
 from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
@@ -32,7 +34,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
 
 
 def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
-    """Blocks whose packed rows stay in L1, or with channels in the lanes in L2."""
+    """Blocks whose packed rows stay in L1, or with channels in the lanes in L2, but for long halos that are turned."""
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     if lanes_along(p, prepared) == TIMES:
@@ -89,9 +91,10 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
     """What stands in the lanes: in NWC the channels, in NCW the times, or the channels where turning x pays.
 
-    Vectors of times straddle two lines of the cache at nearly all taps, and each row is packed by itself.  With
-    channels in the lanes 256 of them, K 33 and 500 times take 0.8 of the time, 4096, K 5 and 40 times 0.35, but 1536,
-    K 4 and 2048 times 1.4.  Zen 4, 2026-11-27.
+    Vectors of times straddle two lines of the cache at nearly all taps, unless the dilation is a multiple of the lanes,
+    and each row is packed by itself.  With channels in the lanes 256 of them, K 33 and 500 times take 0.8 of the time,
+    4096, K 5 and 40 times 0.35, but 1536, K 4 and 2048 times 1.4, and 256, K 33, 4000 times and dilation 64 1.8.
+    Zen 4, 2026-11-27.
     """
     p = problem
     if p.channels_last:
@@ -112,15 +115,17 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     p, lanes, times_in_lanes = problem, machine.lanes(problem.compute_dtype), along == TIMES
     vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out // lanes)
     packing = packing_counts(p, -(-p.L_out // tuning.BLOCK_TIMES), along=along)
-    order = order_counts(p, along, packing["sample"])
+    aligned = math.gcd(p.dilation, lanes) / lanes if p.stride == 1 else 0  # taps whose vectors start on a line
     running = {
         "call": 1,
         "fma": vectors * p.K * machine.fma_half_cycles(),
-        "straddled": vectors * p.K * times_in_lanes,
+        "straddled": vectors * p.K * times_in_lanes * (1 - aligned),
         "flush": vectors * -(-p.K // tuning.CHUNK),
         "output": p.C_out * p.L_out,
+        # The halos too, which every block has: long ones cost more than the outputs.
+        "turned": (packing["sample"] + p.C_out * p.L_out) * (not times_in_lanes and not p.channels_last),
         **packing,
-        **{name: order[name] for name in ("turned", "thinned")},
+        "thinned": packing["sample"] * (times_in_lanes and p.stride > 1),
     }
     return running, {} if times_in_lanes else {"prepared weight": p.C_out * p.K}
 
