@@ -271,7 +271,7 @@ def test_lanes_along_either_axis(
     [
         (256, 500, 33, 1, PAIRED_CHANNELS),
         (4096, 40, 5, 1, PAIRED_CHANNELS),
-        (256, 4000, 33, 64, TIMES),  # its vectors start on lines
+        (256, 4000, 33, 16, TIMES),  # all vectors start on lines
         (256, 40_000, 33, 999, TIMES),  # each block would turn its halo of 32,000 samples
         (2, 4000, 33, 1, TIMES),  # most lanes would be empty
     ],
