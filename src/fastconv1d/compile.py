@@ -8,7 +8,6 @@ being read-only ever compiles it again.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import threading
@@ -24,7 +23,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from . import cache, cores, keeping
-from .simd import call_work
+from .simd import call_on, call_work
 
 __all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "standalone"]
 
@@ -42,6 +41,9 @@ _lock = threading.RLock()  # a signal's handler may call or fork in the midst of
 
 #: The compiled loops over the parts, which drivers share.
 _loops: dict[tuple[Any, bool], Any] = {}
+
+#: What calls standalone functions from Python, by their arguments.
+_callers: dict[Any, Any] = {}
 
 #: Seconds of compiling that the log has not told of.
 _seconds = 0.0
@@ -129,14 +131,28 @@ class Standalone:
             (result,) = self._compiled[dtype].overloads.values()
             return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
 
-    def run(self, *arguments: Any) -> None:
-        """Call it from Python, with arrays for the pointers."""
-        dtype = arguments[0].dtype
+    def run(self, arrays: tuple[np.ndarray, ...], integers: tuple[int, ...]) -> None:
+        """Call it from Python, with contiguous arrays of one dimension for the pointers."""
+        dtype = arrays[0].dtype
         if dtype not in self._callable:
-            pointers = [ctypes.c_void_p] * (self.pointers + self.tables)
-            kind = ctypes.CFUNCTYPE(None, *pointers, *[ctypes.c_int64] * self.integers)
-            self._callable[dtype] = kind(self.address(dtype))
-        self._callable[dtype](*(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments))
+            self._callable[dtype] = self._compile_callable(dtype)
+        self._callable[dtype](arrays, integers)
+
+    def _compile_callable(self, dtype: np.dtype) -> Callable[..., None]:
+        kinds = [array_type(dtype, 1, "C")] * self.pointers + [array_type(np.dtype(np.int64), 1, "C")] * self.tables
+        arguments = types.BaseTuple.from_types(kinds), types.UniTuple(types.int64, self.integers)
+        with _lock:
+            signature = types.void(types.int64, *arguments)
+            if signature not in _callers:
+                _callers[signature] = _machine_code(run_standalone, signature)
+            (caller,) = _callers[signature].overloads.values()
+            # ctypes takes 1 us for each array.
+            return partial(caller.entry_point, self.address(dtype))
+
+
+def run_standalone(function, arrays, integers):  # type: ignore[no-untyped-def]
+    """What calls a standalone function from Python."""
+    call_on(function, arrays, integers)
 
 
 def standalone(pointers: int, integers: int, tables: int = 1) -> Callable[[Callable[..., None]], Standalone]:

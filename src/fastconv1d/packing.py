@@ -25,10 +25,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compile import kernel
+from . import machine, memory
+from .compile import kernel, standalone
 from .decoding import number
-from .geometry import CHANNELS, MODE_CODES, TIMES
-from .simd import address, call, channels_of, contiguous, copied, span, times_of
+from .geometry import CHANNELS, MODE_CODES, TIMES, round_up
+from .simd import address, call, channels_of, contiguous, copied, shifted, span, times_of
+from .turning import turn_tiles
 
 ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (
     MODE_CODES[mode] for mode in ("zeros", "reflect", "replicate", "circular", "symmetric")
@@ -46,14 +48,37 @@ def flat(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def in_panels(w: np.ndarray, groups: int, columns: int, dtype: np.dtype) -> np.ndarray:
     """w (C_out, C, K) as (groups, panels, C, K, columns), flat, with zeros past the last channel of a group."""
     C_out, C, K = w.shape
-    full, rest = divmod(C_out // groups, columns)
-    panels = np.zeros((groups, full + (rest > 0), C, K, columns), dtype)
-    source = w.transpose(1, 2, 0).reshape(C, K, groups, C_out // groups)
-    whole = source[..., : full * columns].reshape(C, K, groups, full, columns)
-    panels[:, :full] = whole.transpose(2, 3, 0, 1, 4)
-    if rest:
-        panels[:, full, ..., :rest] = source[..., full * columns :].transpose(2, 0, 1, 3)
-    return panels.reshape(-1)
+    panels = memory.empty((groups * round_up(C_out // groups, columns) * C * K,), dtype)
+    fill_panels(panels, w, groups, columns)
+    return panels
+
+
+def fill_panels(panels: np.ndarray, w: np.ndarray, groups: int, columns: int) -> None:
+    """Put w into panels that are there already."""
+    (C_out, C, K), dtype = w.shape, panels.dtype
+    by_step = w.dtype == dtype and w.flags.aligned and w.T.flags.c_contiguous  # as in NWC: (K, C, C_out)
+    sizes = groups, C_out // groups, C, K, columns, machine.lanes(dtype), by_step
+    weights_into_panels.run((w.T.reshape(-1) if by_step else flat(w, dtype), panels), sizes)
+
+
+@standalone(pointers=2, integers=7, tables=0)
+def weights_into_panels(w, panels, groups, R, C, K, columns, lanes, by_step):
+    """What fill_panels does, for w (groups, R, C, K), or (K, C, groups, R) if it stands `by_step`."""
+    to = 0
+    for group in range(groups):
+        for first in range(group * R, (group + 1) * R, columns):
+            count = min(columns, (group + 1) * R - first)
+            if not by_step:
+                turn_tiles(shifted(w, first * C * K), shifted(panels, to), count, C * K, C * K, columns, lanes)
+            for c in range(C):
+                for k in range(K):
+                    if by_step:
+                        source = (k * C + c) * groups * R + first
+                        for r in range(count):
+                            panels[to + r] = w[source + r]
+                    for r in range(count, columns):
+                        panels[to + r] = 0
+                    to += columns
 
 
 @kernel

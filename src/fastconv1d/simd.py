@@ -940,6 +940,23 @@ def call(typingctx, function, arguments):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def call_on(typingctx, function, arrays, integers):  # type: ignore[no-untyped-def]
+    """Call the machine code at the address `function` with the addresses of a tuple of arrays, and with integers."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        pointers = [
+            builder.ptrtoint(context.make_array(kind)(context, builder, array).data, I64)
+            for kind, array in zip(arrays, cgutils.unpack_tuple(builder, values[1]), strict=True)
+        ]
+        unpacked = pointers + cgutils.unpack_tuple(builder, values[2])
+        function_type = ir.FunctionType(ir.VoidType(), [I64] * len(unpacked))
+        builder.call(builder.inttoptr(values[0], function_type.as_pointer()), unpacked)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arrays, integers), codegen
+
+
+@intrinsic
 def call_work(typingctx, function, x, w, bias, y, g, part, parts):  # type: ignore[no-untyped-def]
     """Call a driver's machine code at the address `function`, with its errors."""
     signature = types.void(types.int64, x, w, bias, y, g, types.intp, types.intp)

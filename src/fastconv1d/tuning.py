@@ -142,19 +142,19 @@ LARGEST_SAMPLES_BYTES = 16 * 2**20
 #: Units of cost.py in a second: two vector FMAs a cycle at 3 GHz.
 UNITS_PER_SECOND = 6e9
 
-#: Prices of what the algorithms do, in those units, in either data format.  Fitted in NCW by
-#: benchmarks/fit_costs.py --problems 120 --seed 11: by them, the chosen algorithm is within 10 % of the best on 95 % of
-#: these problems where weights are prepared, and on 99 % where preparing them counts.  The fit prepares
-#: into memory that is there already, and underrates large transforms; so by hand, after timing published layers, fft's
-#: "operation" went from 0.88 to 1.2.  Emerald Rapids, 2026-11-23.  The weights of direct and winograd are cheaper since
-#: the tile asks for them ahead, and "fma" has what flushes of 128 steps took: with these 0.3, 0.4 and 6 the chosen is
-#: within 10 % of the best on 95 and 97 % of 1000 problems (seed 5), on 92 and 95 % of 400 in NWC (seed 6), where
-#: nothing was fitted, and on 95 and 97 % of the published layers.  "straddled", "turned", "gathered" and "frame" were
-#: set by hand: of the two axes that the lanes may run along, the chosen one is within 10 % of the better on 91 to 97 %
-#: of 45 to 75 random problems of direct and winograd in either format, and on 19 of 22 of depthwise in NCW, with
-#: dilations of 1 to 300.  Against lanes that run as memory does that gains 1.2 times in NWC for these two, and in NCW
-#: 1.1 for direct with prepared weights and 1.3 to 1.5 for winograd (geometric means; at most 7, for 1 to 16 times).
-#: Zen 4, 2026-11-27.
+#: Prices of what the algorithms do, in those units, in either data format.  Fitted in NCW by benchmarks/fit_costs.py
+#: --problems 120 --seed 11: by them, the chosen algorithm is within 10 % of the best on 95 % of these problems where
+#: weights are prepared, and on 99 % where preparing them counts.  The fit prepares into memory that is there already,
+#: and underrates large transforms; so by hand, after timing published layers, fft's "operation" went from 0.88 to 1.2.
+#: Emerald Rapids, 2026-11-23.  The weights of direct and winograd are cheaper since the tile asks for them ahead, and
+#: "fma" has what flushes of 128 steps took; to prepare them was 6 before compiled code did it, in 0.1 to 0.35 ns a
+#: weight, and 25 us.  With these 0.3, 0.4 and 2 the chosen is within 10 % of the best on 93 and 97 % of 1000 problems
+#: (seed 5), on 92 and 95 % of 200 in NWC (seed 6), where nothing was fitted; the worst of both have kernels several
+#: times longer than x.  "straddled", "turned", "gathered" and "frame" were set by hand: of the two axes that the lanes
+#: may run along, the chosen one is within 10 % of the better on 91 to 97 % of 45 to 75 random problems of direct and
+#: winograd in either format, and on 19 of 22 of depthwise in NCW, with dilations of 1 to 300.  Against lanes that run
+#: as memory does that gains 1.2 times in NWC for these two, and in NCW 1.1 for direct with prepared weights and 1.3 to
+#: 1.5 for winograd (geometric means; at most 7, for 1 to 16 times). Zen 4, 2026-11-27.
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
         "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
@@ -162,12 +162,12 @@ COSTS: dict[str, dict[str, float]] = {
     },
     "direct": {
         "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
-        "gathered": 3, "turned": 1.0, "frame": 60, "weight": 0.4, "prepared weight": 6,
+        "gathered": 3, "turned": 1.0, "frame": 60, "weight": 0.4, "prepared weight": 2,
     },
     "winograd": {
         "call": 8520, "fma": 1.11, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,
-        "thinned": 0.0195, "gathered": 6, "turned": 0.7, "frame": 60, "weight": 0.3, "preparation": 120000,
-        "prepared weight": 6,
+        "thinned": 0.0195, "gathered": 6, "turned": 0.7, "frame": 60, "weight": 0.3, "preparation": 150000,
+        "prepared weight": 2,
     },
     "fft": {"call": 16900, "operation": 1.2, "preparation": 60000, "prepared operation": 1.6},
     "scalar": {"call": 12000, "word": 0.75},

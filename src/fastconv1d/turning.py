@@ -12,8 +12,8 @@ from .simd import address, call, transpose_part, transpose_tile
 from .tuning import FEW
 
 
-@standalone(pointers=2, integers=5, tables=0)
-def turn(source, target, rows, columns, source_row, target_row, lanes):
+@kernel
+def turn_tiles(source, target, rows, columns, source_row, target_row, lanes):
     """target[c * target_row + r] = source[r * source_row + c] for r < rows, c < columns; nothing else is touched."""
     if columns <= FEW:
         for c in range(columns):
@@ -32,6 +32,12 @@ def turn(source, target, rows, columns, source_row, target_row, lanes):
                 transpose_tile(source, i, source_row, target, j, target_row)
             else:
                 transpose_part(source, i, source_row, rows - r, target, j, target_row, columns - c)
+
+
+@standalone(pointers=2, integers=5, tables=0)
+def turn(source, target, rows, columns, source_row, target_row, lanes):
+    """The same, called by its address."""
+    turn_tiles(source, target, rows, columns, source_row, target_row, lanes)
 
 
 @kernel

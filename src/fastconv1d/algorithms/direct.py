@@ -120,13 +120,4 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
     p = problem
     if geometry["lanes_along"][0] == TIMES:
         return flat(w, p.compute_dtype)
-    columns, steps = int(geometry["tile_columns"][0]), p.C_in_g * p.K
-    if not geometry["turn"][0]:
-        return in_panels(w, p.groups, columns, p.compute_dtype)
-    # NumPy would copy number by number.
-    panels = np.zeros((p.groups, -(-p.C_out_g // columns), steps, columns), p.compute_dtype)
-    rows, lanes = flat(w, p.compute_dtype).reshape(p.groups, p.C_out_g, steps), int(geometry["lanes"][0])
-    for group, panel in np.ndindex(panels.shape[:2]):
-        part = rows[group, panel * columns : (panel + 1) * columns]
-        turn.run(part, panels[group, panel], len(part), steps, steps, columns, lanes)
-    return panels.reshape(-1)
+    return in_panels(w, p.groups, int(geometry["tile_columns"][0]), p.compute_dtype)

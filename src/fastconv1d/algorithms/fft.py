@@ -43,7 +43,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import machine, tuning
+from .. import machine, memory, tuning
 from ..compile import driver, jit_disabled, kernel
 from ..cost import Counts, seconds, units
 from ..decoding import readable
@@ -300,7 +300,7 @@ def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.n
         PAIRED_CHANNELS    (C_in / lanes, R, f, steps, 2, lanes)           a step is (slot, part)
     """
     p, size = problem, int(geometry["size"][0])
-    prepared = np.empty(size + w.size, p.compute_dtype)
+    prepared = memory.empty((size + w.size,), p.compute_dtype)
     prepared[size:] = flat(w, p.compute_dtype)
     w, nothing = readable(w), prepared[:0]
     _, preparing = units("fft", counts, problem, prepared=True)

@@ -29,10 +29,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 
-from .. import machine, simd, tuning
+from .. import machine, memory, simd, tuning
 from ..compile import driver, kernel, standalone
 from ..cost import Counts
 from ..decoding import number
@@ -48,7 +49,7 @@ from ..geometry import (
     runs_along,
     turning_fields,
 )
-from ..packing import clear, flat, pack, source_index, split
+from ..packing import clear, fill_panels, pack, source_index, split
 from ..problem import Conv1dProblem
 from ..simd import (
     address,
@@ -81,6 +82,9 @@ OUTPUTS = 4
 MOST_TAPS = max(POINTS)
 #: Where, after the offsets of a tile with that many taps, the kernels note that an output is not finite.
 BAD = OUTPUTS + MOST_TAPS - 1
+
+#: How far apart the plain weights of neighbours are.
+PLAIN_STEPS = "plain_group", "plain_panel", "plain_row", "plain_channel", "plain_tap"
 
 
 def products_with(name: str) -> Callable[..., None]:
@@ -160,30 +164,36 @@ def products_to_places(products, edge, y, offsets, taps, spacing, tiles, channel
                         place[i * spacing * y_row + c] = edge[i * channels + c]
 
 
-@standalone(pointers=3, integers=7, tables=2)
-def weigh_rows(w, by_tap, weights, offsets, places, taps, rows, steps, channels, K, apart, step):
-    """weights[j * step + row * steps + s] = sum over i of G[j, i] * by_tap[offsets[i] + s], for each row of w.
+@standalone(pointers=3, integers=8, tables=2)
+def weigh_rows(w, by_tap, weights, offsets, places, groups, taps, rows, steps, channels, K, apart, step):
+    """weights[j * step + row * steps + s] = sum over i of G[j, i] * by_tap[offsets[i] + s], for each row of a group.
 
     Tap k of channel c of a row goes to by_tap[places[k] + c * apart]; all else there is zero.
     """
-    for row in range(rows):
-        for c in range(channels):
-            for k in range(K):
-                by_tap[places[k] + c * apart] = w[(row * channels + c) * K + k]
-        times_G(taps, by_tap, offsets, shifted(weights, row * steps), step, steps)
+    for group in range(groups):
+        to = group * (taps + OUTPUTS - 1) * step
+        for row in range(group * rows, (group + 1) * rows):
+            for c in range(channels):
+                for k in range(K):
+                    by_tap[places[k] + c * apart] = w[(row * channels + c) * K + k]
+            times_G(taps, by_tap, offsets, shifted(weights, to), step, steps)
+            to += steps
 
 
-@standalone(pointers=2, integers=8)
-def weigh_panels(w, weights, offsets, taps, laps, slots, channels, columns, tile_columns, w_row, step):
-    """The same for w (taps of all laps, channels, w_row) and weights of (points, panels, steps, tile_columns)."""
-    to = 0
-    for panel in range(0, columns, tile_columns):
-        for lap in range(laps):
-            for slot in range(slots):
-                for c in range(channels):
-                    at = ((lap * taps * slots + slot) * channels + c) * w_row + panel
-                    times_G(taps, shifted(w, at), offsets, shifted(weights, to), step, tile_columns)
-                    to += tile_columns
+@standalone(pointers=2, integers=10)
+def weigh_panels(w, weights, offsets, groups, taps, laps, slots, channels, K, panels, columns, zeros, step):
+    """The same for w (groups, panels, channels, K, columns), which has zeros at `zeros`, and weights in such panels."""
+    for group in range(groups):
+        to = group * (taps + OUTPUTS - 1) * step
+        for panel in range(group * panels, (group + 1) * panels):
+            for lap in range(laps):
+                for slot in range(slots):
+                    for c in range(channels):
+                        for i in range(taps):
+                            k = (lap * taps + i) * slots + slot
+                            offsets[i] = ((panel * channels + c) * K + k) * columns if k < K else zeros
+                        times_G(taps, w, offsets, shifted(weights, to), step, columns)
+                        to += columns
 
 
 def slots_of(problem: Conv1dProblem) -> int:
@@ -285,10 +295,13 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     sample_step, product_step = apart(samples * sample_row, itemsize), apart(products * product_row, itemsize)
     phase_step = apart(reach + 2 * spacing + lanes, itemsize)
     columns = 1 if along_time else round_up(R, tile_columns)
-    weight_step = (R if along_time else columns) * steps
+    weight_step = apart((R if along_time else columns) * steps, itemsize)
     turning = turning_fields(p, along, turn.address(dtype) if turns else 0, rows, OUTPUTS * tiles)
-    # How far apart the plain weights of neighbouring groups, rows, channels and taps are.
-    plain_steps = (R * C * K, C * K, K, 1) if along_time else (columns, 1, p.groups * columns, C * p.groups * columns)
+    # How far apart the plain weights of neighbouring groups, panels, rows, channels and taps are.
+    panel = C * K * tile_columns
+    plain_steps = (
+        (R * C * K, panel, C * K, K, 1) if along_time else (C * K * columns, panel, 1, K * tile_columns, tile_columns)
+    )
     scratch = block_channels * slots * row + OUTPUTS * phase_step + points * (sample_step + product_step)
     return record_of({
         "groups": p.groups, "C": C, "R": R, "L_out": p.L_out, "steps": steps, "K": p.K,
@@ -300,7 +313,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "phase_step": phase_step, "sample_row": sample_row, "sample_step": sample_step,
         "product_row": product_row, "product_step": product_step,
         "weight_step": weight_step, "plain": p.groups * points * weight_step,
-        **dict(zip(("plain_group", "plain_row", "plain_channel", "plain_tap"), plain_steps, strict=True)),
+        **dict(zip(PLAIN_STEPS, plain_steps, strict=True)),
         "block_times": OUTPUTS * tiles, "time_blocks": time_blocks,
         "scratch": (scratch + turning["turned"]) * itemsize + 16 * steps,
         "row_unit": rows, "row_units": row_units, "row_blocks": row_blocks,
@@ -353,39 +366,28 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
 
 
 def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The transformed weights, and after them the plain ones: those of the direct sum."""
-    g, dtype = geometry[0], problem.compute_dtype
-    groups, C, R, K, slots, laps, taps, steps, step, plain = (
-        int(g[name]) for name in ("groups", "C", "R", "K", "slots", "laps", "taps", "steps", "weight_step", "plain")
-    )
-    channels_in_lanes = g.lanes_along == CHANNELS
-    columns = int(g.plain_group) if channels_in_lanes else 1
-    shape = (taps * laps * slots, C, groups, columns) if channels_in_lanes else (groups, R, C, K)
-    weights = np.empty(plain + math.prod(shape), dtype)
-    of_plain = weights[plain:].reshape(shape)
-    if channels_in_lanes:
-        of_plain[K:], of_plain[..., R:] = 0, 0
-        by_column = w.reshape(groups, R, C, K).transpose(2, 3, 0, 1)
-        if g.turn:  # NumPy would copy number by number
-            by_row, by_column = flat(w, dtype).reshape(groups, R, C * K), np.empty((C, K, groups, R), dtype)
-            for group in range(groups):
-                turn.run(by_row[group], by_column[:, :, group], R, C * K, C * K, groups * R, int(g.lanes))
-        of_plain[:K, ..., :R] = by_column.transpose(1, 0, 2, 3)
-        offsets = np.arange(taps, dtype=np.int64) * (slots * C * groups * columns)
+    """The transformed weights, after them the plain ones, those of the direct sum, and a row of zeros."""
+    g = SimpleNamespace(**dict(zip(geometry.dtype.names or (), geometry.item(), strict=True)))
+    zeros = g.groups * g.plain_group
+    weights = memory.empty((g.plain + zeros + g.tile_columns,), problem.compute_dtype)
+    plain = weights[g.plain :]
+    plain[zeros:] = 0
+    offsets = np.arange(g.taps, dtype=np.int64) * g.steps
+    if g.lanes_along == CHANNELS:
+        fill_panels(plain[:zeros], w, g.groups, g.tile_columns)
+        panels = -(-g.R // g.tile_columns)
+        weigh_panels.run(
+            (plain, weights, offsets),
+            (g.groups, g.taps, g.laps, g.slots, g.C, g.K, panels, g.tile_columns, zeros, g.weight_step),
+        )
     else:
-        of_plain[...] = w.reshape(shape)
-        offsets, by_tap = np.arange(taps, dtype=np.int64) * steps, np.zeros(taps * steps, dtype)
-        k = np.arange(K, dtype=np.int64)
-        places = k // slots % taps * steps + k % slots * laps + k // slots // taps
-    for group in range(groups):
-        source = weights[plain + group * int(g.plain_group) :]
-        target = weights[group * int(g.points) * step :]
-        if channels_in_lanes:
-            weigh_panels.run(
-                source, target, offsets, taps, laps, slots, C, columns, int(g.tile_columns), groups * columns, step
-            )
-        else:
-            weigh_rows.run(source, by_tap, target, offsets, places, taps, R, steps, C, K, slots * laps, step)
+        plain[:zeros].reshape(w.shape)[...] = w
+        by_tap, k = np.zeros(g.taps * g.steps, weights.dtype), np.arange(g.K, dtype=np.int64)
+        places = k // g.slots % g.taps * g.steps + k % g.slots * g.laps + k // g.slots // g.taps
+        weigh_rows.run(
+            (plain, by_tap, weights, offsets, places),
+            (g.groups, g.taps, g.R, g.steps, g.C, g.K, g.slots * g.laps, g.weight_step),
+        )
     return weights
 
 
@@ -478,7 +480,9 @@ def mend(x, n, group, r0, r1, t0, t1, g, w, y):
         for j in range(run.size):
             if run[j] - run[j] != 0:
                 r, t = (r0 + i, t0 + j) if along_time else (r0 + j, t0 + i)
-                run[j] = plain_sum(x, n, group * g.C, t, g, w, plain + r * g.plain_row)
+                panel, row = divmod(r, g.tile_columns)
+                at = plain + panel * g.plain_panel + row * g.plain_row
+                run[j] = plain_sum(x, n, group * g.C, t, g, w, at)
 
 
 @driver

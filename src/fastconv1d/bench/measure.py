@@ -62,7 +62,7 @@ def peak_flops(dtype: str, threads: int) -> float:
     """Multiplications and additions a second of this dtype, by fused multiply-adds that depend on nothing."""
     factors, table = np.full((threads, 1), 0.5, dtype), np.zeros(1, np.int64)
     flops = 2 * CHAINS * machine.lanes(np.dtype(dtype)) * PEAK_STEPS
-    return threads * flops / _at_once(lambda i: _multiply_add.run(factors[i], table, PEAK_STEPS), threads)
+    return threads * flops / _at_once(lambda i: _multiply_add.run((factors[i], table), (PEAK_STEPS,)), threads)
 
 
 def copied_bytes(threads: int) -> float:
