@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
@@ -33,6 +34,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
     monkeypatch.setattr(threads, "_last_call", threads.perf_counter())
     monkeypatch.setattr(threads, "_last_region", -float("inf"))
+    monkeypatch.setattr(threads, "_crowd", threads.Crowd())
     monkeypatch.setattr(tuning, "AWAKE_SECONDS", 1e9)
     yield monkeypatch
     machine.threads_asked_for.cache_clear()
@@ -55,6 +57,50 @@ def test_the_count_is_the_least_that_anyone_allows(fresh: pytest.MonkeyPatch) ->
     fresh.setattr(machine, "threads", lambda: 1)
     fresh.setattr(numba, "get_num_threads", lambda: pytest.fail("one thread needs no layer"))
     assert threads.threads_for(1) == 1
+
+
+@pytest.fixture
+def timed(fresh: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Make a call that the estimate takes for 1 ms take so long, and tell how many threads it used."""
+    now = 0.0
+    fresh.setattr(threads, "perf_counter", lambda: now)
+    fresh.setattr(threads, "_last_region", 0.0)
+
+    def call(seconds: float, estimate: float = 1e-3) -> int:
+        nonlocal now
+        with threads.workers_for(estimate) as (workers, _):
+            now += seconds
+        return workers
+
+    return call
+
+
+def test_two_slow_regions_and_a_better_trial_make_calls_use_one_thread_for_a_while(timed: Callable[..., int]) -> None:
+    assert [timed(4e-3), timed(4e-3)] == [2, 2]
+    assert timed(1.2e-3) == 1
+    assert timed(tuning.CROWDED_SECONDS / 2) == 1
+    assert timed(1, estimate=tuning.CROWDED_SECONDS) == 2, "a long call"
+    assert [timed(0.5e-3), timed(4e-3), timed(0.5e-3), timed(4e-3), timed(4e-3)] == [2] * 5, "until they are slow again"
+    assert timed(1.2e-3) == 1
+
+
+def test_a_trial_that_is_no_better_ends_the_trials_for_a_while(timed: Callable[..., int]) -> None:
+    assert [timed(2e-3), timed(2e-3), timed(3e-3)] == [2, 2, 1], "the estimate was wrong"
+    assert [timed(2e-3) for _ in range(10)] == [2] * 10
+    assert [timed(tuning.TRUSTED_SECONDS), timed(2e-3), timed(3e-3)] == [2, 2, 1], "until a while is over"
+
+
+def test_regions_that_woke_threads_and_calls_beside_others_teach_nothing(
+    fresh: pytest.MonkeyPatch, timed: Callable[..., int]
+) -> None:
+    fresh.setattr(tuning, "AWAKE_SECONDS", -1)  # they are always asleep
+    assert [timed(4e-3), timed(4e-3), timed(4e-3)] == [2, 2, 2]
+    fresh.setattr(tuning, "AWAKE_SECONDS", 1e9)
+    assert [timed(4e-3), timed(4e-3)] == [2, 2]
+    with threads.workers_for(1):  # a call that is alone
+        fresh.setattr(threads._crowd, "slow", [])
+        assert [timed(9e-3), timed(9e-3), timed(9e-3)] == [1, 1, 1]
+    assert timed(4e-3) == 2
 
 
 def test_one_region_at_a_time(fresh: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ Serial and parallel runs give the same bits, so that the choice is free to look 
 - GNU OpenMP ends a forked child of the process that started it, hangs in a grandchild, and TBB hangs in a child that
   was forked while a region ran.  So a child whose parent had threads stays serial.
 - Sleeping threads cost more to wake than a small call takes.
+- Where others compute or spin on the cores, as the threads of some libraries do for milliseconds after each of their
+  calls, a thread that waits for its core holds up the rest.
 """
 
 from __future__ import annotations
@@ -28,6 +30,37 @@ from . import machine, tuning
 #: GNU OpenMP, under the name by which Numba loads it.
 OPENMP = "libgomp.so.1.0.0"
 
+
+class Crowd:
+    """Whether one thread is faster at the moment, since others are on the cores.
+
+    The pace of a call is its time in that of the estimate for one thread.  When two parallel calls in a row took longer
+    than that, the next one is a trial on one thread; if it goes better, others do so too for a while, else it was the
+    estimate, and there is no other trial for a while.
+    """
+
+    def __init__(self) -> None:
+        self.slow: list[float] = []  # the paces of the last parallel calls that were slow
+        self.one_until = self.trusted_until = -1e9
+
+    def wants_one(self) -> bool:
+        """Whether the next call should use one thread."""
+        return len(self.slow) == 2 or perf_counter() < self.one_until
+
+    def learn(self, pace: float, parallel: bool) -> None:
+        """Take note of a call."""
+        now = perf_counter()
+        if parallel:
+            self.slow = [*self.slow, pace] if pace > 1 and now >= self.trusted_until else []
+        elif len(self.slow) == 2:
+            if pace < min(self.slow):
+                self.one_until = now + tuning.CROWDED_SECONDS
+            else:
+                self.trusted_until = now + tuning.TRUSTED_SECONDS
+            self.slow = []
+
+
+_crowd = Crowd()
 _region = threading.Lock()
 _forked = False  # this process is a child that runs no program of its own
 _inherited = False  # and its parent had threads, which it has not
@@ -94,6 +127,8 @@ def threads_for(seconds: float) -> int:
     worthwhile = seconds >= (tuning.PARALLEL_SECONDS if one_of_many else tuning.WAKING_SECONDS)
     if not worthwhile or machine.threads() == 1 or not _layer_is_safe():
         return 1
+    if seconds < tuning.CROWDED_SECONDS and _crowd.wants_one():
+        return 1
     return min(int(numba.get_num_threads()), machine.threads())
 
 
@@ -104,13 +139,16 @@ def workers_for(seconds: float) -> Iterator[tuple[int, bool]]:
     One parallel region at a time, and nobody waits for it.
     """
     global _last_call, _last_region
-    region = _region
-    count = threads_for(seconds)
+    region, count = _region, threads_for(seconds)
     alone = count > 1 and region.acquire(blocking=False)
+    start = perf_counter()
+    asleep = alone and start - _last_region > tuning.AWAKE_SECONDS
     try:
-        yield (count, perf_counter() - _last_region > tuning.AWAKE_SECONDS) if alone else (1, False)
+        yield (count if alone else 1), asleep
     finally:
         _last_call = perf_counter()
         if alone:
             _last_region = _last_call
             region.release()
+        if alone == (count > 1) and not asleep and tuning.PARALLEL_SECONDS <= seconds < tuning.CROWDED_SECONDS:
+            _crowd.learn((_last_call - start) / seconds, alone)

@@ -91,6 +91,20 @@ PARALLEL_SECONDS = 100e-6
 AWAKE_SECONDS = 2e-3
 WAKING_SECONDS = 400e-6
 
+#: How long calls use one thread where several were slower twice in a row, and how long nobody asks again where one was
+#: slower too.  Longer calls do not heed it: the others' turns end meanwhile.  Mean times in us of 64 -> 64, 90 -> 90,
+#: 128 -> 128 and 256 -> 256 channels, K 3, L 1200, two virtual cores:
+#:
+#:     beside                            one thread           two threads          two, heeding it
+#:     nothing                           202 366 716 2367     135 212 383 1232     115 205 391 1255
+#:     a process that spins              215 366 717 2393     479 921 1492 3356    359 480 929 2804
+#:     15 ms of spinning, 30 ms idle     207 365 719 2491     187 264 459 1504     153 280 480 1545
+#:
+#: With a running mean of the paces in place of two in a row all but the second line is 0 to 10 % slower.  Zen 4,
+#: 2026-11-27.
+CROWDED_SECONDS = 20e-3
+TRUSTED_SECONDS = 1.0
+
 #: A call that takes longer than this is made in slices of about this long, between which Python sees Ctrl-C.  The first
 #: is half of it by the estimate, and those that follow go by the time that it took.
 #: Ctrl-C came 4 to 107 ms late in calls of 1 to 19 s, 275 ms where a result of 512 MB was just being made; slices cost
