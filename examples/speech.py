@@ -9,6 +9,7 @@ dense, a grouped and a depthwise layer. Prints what each costs beside the usual 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import timeit
 import warnings
@@ -207,6 +208,8 @@ def main() -> None:
         "--output", type=Path, default=Path("speech.png"), metavar="FIGURE.png", help="default: %(default)s"
     )
     options = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("fastconv1d").setLevel(logging.INFO)  # first calls compile, and say so
     try:
         run_all(options.wav, options.output)
     except UserError as error:

@@ -107,6 +107,7 @@ def test_any_number_of_threads(
     expected = conv1d(**problem)
     monkeypatch.setattr(tuning, "PARALLEL_SECONDS", 0)
     monkeypatch.setattr(tuning, "WAKING_SECONDS", 0)
+    monkeypatch.setattr(tuning, "CROWDED_SECONDS", 0)
     for threads, seconds in itertools.product({1, machine.threads()}, (1, 1e-5)):
         monkeypatch.setattr(tuning, "SLICE_SECONDS", seconds)
         before = numba.get_num_threads()

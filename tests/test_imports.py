@@ -23,6 +23,11 @@ ORDER = (
     "memory",
     "toom_cook",
     "simd",
+    "simd.vectors",
+    "simd.tiles",
+    "simd.arithmetic",
+    "simd.moves",
+    "simd.arrays",
     "cores",
     "cache",
     "keeping",
@@ -65,7 +70,11 @@ ORDER = (
 OUTSIDE = {
     "problem": {"numpy"},
     "reference": {"numpy"},
-    "simd": {"numpy", "numba", "llvmlite"},
+    "simd.vectors": {"numpy", "numba", "llvmlite"},
+    "simd.tiles": {"numpy", "numba", "llvmlite"},
+    "simd.arithmetic": {"numpy", "numba", "llvmlite"},
+    "simd.moves": {"numba", "llvmlite"},
+    "simd.arrays": {"numpy", "numba", "llvmlite"},
     "bench.peers": {"numpy", "scipy", "torch", "onnx", "onnxruntime", "jax", "tensorflow"},
     "bench.figures": {"matplotlib"},
     "bench.command": {"tqdm"},
@@ -176,9 +185,13 @@ def test_the_check_of_what_stands_alone() -> None:
     assert violations("import math\nimport numpy as np\n", "reference") == []
     assert violations("import numba\n", "reference") == ["reference imports numba"]
     assert violations("from .problem import output_length\n", "reference") != []
-    assert violations("from ..packing import rows\nfrom ..simd import call\n", "algorithms.direct") == []
+    assert violations("from ..packing import rows\nfrom ..simd.arrays import call\n", "algorithms.direct") == []
     assert violations("from ..plan import Plan\n", "algorithms.direct") != []
     assert violations("from . import scalar\n", "algorithms.direct") != []
+    assert violations("from llvmlite import ir\nfrom .vectors import Vectors\n", "simd.tiles") == []
+    assert violations("from llvmlite import ir\n", "simd") == ["simd imports llvmlite"]
+    assert violations("from . import arrays\n", "simd.tiles") != []
+    assert violations("from ..cores import waking\n", "simd.arrays") != []
 
 
 COMPILED = """

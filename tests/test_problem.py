@@ -427,18 +427,31 @@ VALUE_ERRORS = [
     # names
     (
         {"padding": "SAME"},
-        "padding must be an int, a pair (left, right) or one of valid, same, same_lower, causal, full, got 'SAME'",
+        "padding must be an int, a pair (left, right) or one of valid, same, same_lower, causal, full, got 'SAME';"
+        " did you mean 'same'?",
+    ),
+    (
+        {"padding": "zeros"},
+        "padding must be an int, a pair (left, right) or one of valid, same, same_lower, causal, full, got 'zeros'",
     ),
     (
         {"padding_mode": "mirror"},
         "padding_mode must be one of zeros, reflect, replicate, circular, symmetric, constant, edge, wrap,"
-        " got 'mirror'",
+        " got 'mirror'; did you mean 'reflect'?",
     ),
-    ({"data_format": "NLC"}, "data_format must be one of NCW, channels_first, NWC, channels_last, got 'NLC'"),
+    (
+        {"data_format": "NLC"},
+        "data_format must be one of NCW, channels_first, NWC, channels_last, got 'NLC'; did you mean 'NWC'?",
+    ),
     (
         {"activation": "callable"},
         "activation must be None, a function or one of"
         " relu, silu, gelu, tanh, sigmoid, softplus, leaky_relu, elu, got 'callable'",
+    ),
+    (
+        {"activation": "linear"},
+        "activation must be None, a function or one of"
+        " relu, silu, gelu, tanh, sigmoid, softplus, leaky_relu, elu, got 'linear'; did you mean None?",
     ),
     # ranks
     ({"x_shape": ()}, "x is a scalar: it needs an axis to slide along, or to be (N, C_in, L) or (C_in, L)"),

@@ -12,8 +12,9 @@ import numba
 import numpy as np
 from numba.core.codegen import ll  # the LLVM that Numba compiles with
 
-from . import __version__, cache_info, explain, machine, simd, warmup
+from . import __version__, cache_info, explain, machine, warmup
 from .bench import command
+from .simd.tiles import TILE_ROWS, most_vectors
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 DTYPES = ("float16", "float32", "float64", "complex64", "int64")
@@ -35,7 +36,7 @@ def info() -> Iterator[tuple[str, str]]:
     yield "CPU", " ".join([machine.cpu_name(), *(name for name in FEATURES if name in machine.features())])
     yield "vectors", f"{machine.lanes(np.dtype('f4'))} lanes of float32, {machine.lanes(np.dtype('f8'))} of float64"
     yield "", f"{machine.registers()} registers, {'' if machine.has_fma() else 'no '}fused multiply-add"
-    yield "", f"tile of {simd.TILE_ROWS} rows by {simd.most_vectors(simd.TILE_ROWS)} vectors"
+    yield "", f"tile of {TILE_ROWS} rows by {most_vectors(TILE_ROWS)} vectors"
     yield "caches", f"L1 {machine.cache_bytes(1) // 1024} KiB, L2 {machine.cache_bytes(2) // 1024} KiB a core"
     yield "threads", threads()
     yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else kept()

@@ -30,7 +30,7 @@ from .compile import driver, kernel
 from .epilogue import finish
 from .geometry import PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
-from .simd import address, call, span
+from .simd.arrays import address, call, span
 from .sweep import even, pieces
 from .turning import place_of, store_turned
 

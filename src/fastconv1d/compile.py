@@ -23,7 +23,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from . import cache, cores, keeping
-from .simd import call_on, call_work
+from .simd.arrays import call_on, call_work
 
 __all__ = ["Driver", "Standalone", "driver", "jit_disabled", "kernel", "standalone"]
 
@@ -99,6 +99,8 @@ def _machine_code(function: Callable[..., Any], signature: Any, **options: Any) 
     code, name = numba.njit(**flags)(function), function.__name__
     key = keeping.key(function, signature, flags)
     if not (key and keeping.load(code, name, key)):
+        if not _seconds:
+            _log.info("compiling for a first call of its kind, which takes some seconds")
         start = time.perf_counter()
         code.compile(signature)
         if key:

@@ -14,7 +14,7 @@ import os
 import numpy as np
 from numba import types
 
-from .simd import address
+from .simd.arrays import address
 
 #: Other systems have no such calls, and what they do with woken threads was not seen.
 SUPPORTED = hasattr(os, "sched_setaffinity")

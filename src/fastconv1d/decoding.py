@@ -10,7 +10,7 @@ from numba import types
 from numba.extending import overload
 
 from .compile import jit_disabled, kernel
-from .simd import as_float32, as_float64, swap_bytes
+from .simd.arrays import as_float32, as_float64, swap_bytes
 
 
 def readable(x: np.ndarray) -> np.ndarray:

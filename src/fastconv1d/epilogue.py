@@ -10,7 +10,7 @@ from numba.extending import overload
 
 from .compile import Standalone, jit_disabled, kernel, standalone
 from .problem import Conv1dProblem
-from .simd import address, call, channels_of, contiguous, times_of
+from .simd.arrays import address, call, channels_of, contiguous, times_of
 
 SQRT_HALF = math.sqrt(0.5)
 

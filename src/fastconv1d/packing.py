@@ -29,7 +29,7 @@ from . import machine, memory
 from .compile import kernel, standalone
 from .decoding import number
 from .geometry import CHANNELS, MODE_CODES, TIMES, round_up
-from .simd import address, call, channels_of, contiguous, copied, shifted, span, times_of
+from .simd.arrays import address, call, channels_of, contiguous, copied, shifted, span, times_of
 from .turning import turn_tiles
 
 ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (

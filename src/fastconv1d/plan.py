@@ -14,7 +14,7 @@ from .algorithms import ALGORITHMS, Algorithm
 from .cost import seconds, units
 from .decoding import readable
 from .packing import flat
-from .problem import Conv1dProblem
+from .problem import Conv1dProblem, choice
 from .threads import threads_for, workers_for
 
 __all__ = ["ALGORITHMS", "Explanation", "Plan", "Prepared", "check_name", "explain_plan", "plan_for"]
@@ -107,11 +107,7 @@ def plan_for(problem: Conv1dProblem, algorithm: str, prepared: bool) -> Plan:
 
 def check_name(algorithm: object) -> str:
     """Return `algorithm`, which is "auto" or the name of one; else raise TypeError or ValueError."""
-    names = [candidate.name for candidate in ALGORITHMS]
-    if isinstance(algorithm, str) and algorithm in ("auto", *names):
-        return algorithm
-    kind = ValueError if isinstance(algorithm, str) else TypeError
-    raise kind(f"algorithm must be 'auto' or one of {', '.join(names)}, got {algorithm!r}")
+    return choice("algorithm", algorithm, ["auto", *(candidate.name for candidate in ALGORITHMS)])
 
 
 def candidates_of(problem: Conv1dProblem) -> list[Algorithm]:

@@ -263,8 +263,8 @@ def describe(
     (stride,) = _counts("stride", stride)
     (dilation,) = _counts("dilation", dilation)
     (groups,) = _counts("groups", groups)
-    padding_mode = PADDING_MODES[_choice("padding_mode", padding_mode, PADDING_MODES)]
-    channels_last = DATA_FORMATS[_choice("data_format", data_format, DATA_FORMATS)] and len(w_shape) == 3
+    padding_mode = PADDING_MODES[choice("padding_mode", padding_mode, PADDING_MODES)]
+    channels_last = DATA_FORMATS[choice("data_format", data_format, DATA_FORMATS)] and len(w_shape) == 3
     dtype = _result_dtype(x_dtype, w_dtype, bias_dtype)
     N, C_in, L_in, C_out, C_in_g, K = _sizes(x_shape, w_shape, channels_last)
     _check_channels(C_in, C_out, C_in_g, K, groups, f"x of shape {x_shape} and w of shape {w_shape} in {data_format}")
@@ -293,7 +293,7 @@ def describe_weights(
     """Raise what describe would, whatever x is: for an x that goes with w and is as long as need be."""
     stride, padding, dilation, groups = options
     (span,), (count,) = _counts("dilation", dilation), _counts("groups", groups)
-    channels_last = DATA_FORMATS[_choice("data_format", data_format, DATA_FORMATS)]
+    channels_last = DATA_FORMATS[choice("data_format", data_format, DATA_FORMATS)]
     C_in = w_shape[1] * count if len(w_shape) == 3 else 1
     L_in = span * max(w_shape, default=1) + 1
     x_shape = (L_in,) if len(w_shape) == 1 else (L_in, C_in) if channels_last else (C_in, L_in)
@@ -321,12 +321,35 @@ def _index(item: Any) -> int:
     return operator.index(item)
 
 
-def _choice(name: str, value: object, legal: Collection[str], others: str = "") -> str:
+#: What other libraries call a value of an argument, where that is spelt otherwise.
+_ELSEWHERE = {
+    ("activation", "swish"): "silu",
+    ("activation", "linear"): None,
+    ("data_format", "ncl"): "NCW",
+    ("data_format", "nlc"): "NWC",
+    ("padding_mode", "mirror"): "reflect",
+    ("padding_mode", "nearest"): "replicate",
+}
+
+
+def choice(name: str, value: object, legal: Collection[str], others: str = "") -> str:
     """Return value, one of the legal names; others tells what else the argument may be."""
     if isinstance(value, str) and value in legal:
         return value
-    kind = ValueError if isinstance(value, str) else TypeError
-    raise kind(f"{name} must be {others}one of {', '.join(legal)}, got {value!r}")
+    message = f"{name} must be {others}one of {', '.join(legal)}, got {value!r}"
+    if not isinstance(value, str):
+        raise TypeError(message)
+    raise ValueError(message + "".join(f"; did you mean {meant!r}?" for meant in _meant(name, value.casefold(), legal)))
+
+
+def _meant(name: str, value: str, legal: Collection[str]) -> list[str | None]:
+    """What was meant, if it can be told."""
+    from difflib import get_close_matches  # 2 ms
+
+    if (name, value) in _ELSEWHERE:
+        return [_ELSEWHERE[name, value]]
+    spelt = {one.casefold(): one for one in legal}
+    return [spelt[one] for one in get_close_matches(value, spelt, 1)]
 
 
 def as_dtype(value: Any, name: str) -> np.dtype[Any]:
@@ -391,7 +414,7 @@ def _pads(padding: object, L_in: int, K: int, stride: int, dilation: int) -> tup
     if not isinstance(padding, str):
         numbers = _counts("padding", padding)
         return numbers[0], numbers[-1]
-    name = _choice("padding", padding, PADDINGS, "an int, a pair (left, right) or ")
+    name = choice("padding", padding, PADDINGS, "an int, a pair (left, right) or ")
     reach = (K - 1) * dilation
     last_start = (L_in - 1) // stride * stride
     return PADDINGS[name](reach, max(last_start + reach + 1 - L_in, 0))
@@ -402,7 +425,7 @@ def _activation_name(activation: object, dtype: np.dtype[Any]) -> str | None:
         return None
     if callable(activation):
         return "callable"
-    name = _choice("activation", activation, ACTIVATIONS, "None, a function or ")
+    name = choice("activation", activation, ACTIVATIONS, "None, a function or ")
     if dtype.kind == "c" or (dtype.kind in "iu" and name != "relu"):
         raise TypeError(f'activation="{name}" of a result of dtype {dtype} is undefined: cast x, or pass a function')
     return name

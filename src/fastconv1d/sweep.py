@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compile import kernel, standalone
-from .simd import tallest, tile_elementwise, tile_outer
+from .simd.tiles import tallest, tile_elementwise, tile_outer
 from .tuning import CHAIN, CHUNK
 
 

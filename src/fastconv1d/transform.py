@@ -12,7 +12,9 @@ from functools import cache
 import numpy as np
 
 from .compile import kernel, standalone
-from .simd import butterfly, complex_tile_elementwise, complex_tile_outer, transpose_tile
+from .simd.arithmetic import butterfly
+from .simd.moves import transpose_tile
+from .simd.tiles import complex_tile_elementwise, complex_tile_outer
 from .sweep import even, pieces
 from .tuning import PRODUCT_CHUNK
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .compile import kernel, standalone
 from .geometry import TIMES
-from .simd import address, call, transpose_part, transpose_tile
+from .simd.arrays import address, call
+from .simd.moves import transpose_part, transpose_tile
 from .tuning import FEW
 
 

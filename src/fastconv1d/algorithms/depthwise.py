@@ -13,12 +13,13 @@ import math
 
 import numpy as np
 
-from .. import machine, simd, tuning
+from .. import machine, tuning
 from ..cost import Counts
 from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, packing_counts, round_up
 from ..geometry import geometry as lay_out
 from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
+from ..simd.tiles import tile_for
 from ..sweep import sweep_elementwise, sweep_outer
 from ..turning import turn
 from . import direct
@@ -38,7 +39,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     p, dtype = problem, problem.compute_dtype
     lanes, itemsize = machine.lanes(dtype), dtype.itemsize
     if lanes_along(p, prepared) == TIMES:
-        _, tile_columns = simd.tile_for(p.C_out_g, p.L_out, lanes, p.K)
+        _, tile_columns = tile_for(p.C_out_g, p.L_out, lanes, p.K)
         most = machine.cache_bytes(1) // 2 // itemsize
         return lay_out(
             p,
@@ -55,7 +56,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
             sweep=sweep_outer.address(dtype),
         )
     turns = not p.channels_last
-    tile_rows, tile_columns = simd.tile_for(p.L_out, lanes if turns else p.C_out, lanes, p.K)
+    tile_rows, tile_columns = tile_for(p.L_out, lanes if turns else p.C_out, lanes, p.K)
     row_units = -(-p.C_out // tile_columns)
     if turns:  # a vector of channels at a time
         row_blocks, columns = row_units, tile_columns

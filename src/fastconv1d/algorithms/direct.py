@@ -10,13 +10,14 @@ import math
 
 import numpy as np
 
-from .. import machine, simd, tuning
+from .. import machine, tuning
 from ..compile import jit_disabled
 from ..cost import Counts, seconds
 from ..geometry import TIMES, cheaper_lanes, order_counts, packing_counts, round_up, runs_along, slots_for
 from ..geometry import geometry as lay_out
 from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
+from ..simd.tiles import TILE_ROWS, tile_for
 from ..sweep import sweep_outer
 from ..turning import turn
 
@@ -38,7 +39,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     times_in_lanes = along == TIMES
     rows, columns = (p.C_out_g, p.L_out) if times_in_lanes else (p.L_out, p.C_out_g)
     steps = p.C_in_g * p.K
-    tile_rows, tile_columns = simd.tile_for(rows, columns, lanes, steps)
+    tile_rows, tile_columns = tile_for(rows, columns, lanes, steps)
 
     shared = times_in_lanes and p.K > 1  # the taps share the samples
     block_steps = min(tuning.SHARED_BLOCK_STEPS if shared else tuning.BLOCK_STEPS, steps)
@@ -48,7 +49,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     unit = tile_columns if times_in_lanes else tile_rows
     block_times, block_rows = tuning.BLOCK_TIMES, tuning.BLOCK_ROWS
     if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
-        block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * simd.TILE_ROWS
+        block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * TILE_ROWS
     most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
     if along != runs_along(p):  # the outputs of all channels stay there too, until they are turned
         most = min(most, machine.cache_bytes(2) // 2 // (p.C_out_g * itemsize))

@@ -51,7 +51,8 @@ from ..epilogue import activate, activation_of
 from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, record_of, round_up
 from ..packing import clear, convert, copy_line, flat, pack_times, split
 from ..problem import Conv1dProblem
-from ..simd import address, call, contiguous, copied, most_complex_rows, span, times_of
+from ..simd.arrays import address, call, contiguous, copied, span, times_of
+from ..simd.tiles import most_complex_rows
 from ..sweep import even
 from ..threads import workers_for
 from ..transform import (

@@ -21,7 +21,7 @@ from ..geometry import TIMES, round_up
 from ..geometry import geometry as lay_out
 from ..packing import clear, fill_table, flat, new_table, pack, split
 from ..problem import Conv1dProblem
-from ..simd import span, times_of
+from ..simd.arrays import span, times_of
 from ..sweep import even
 
 CHAIN = tuning.CHAIN

@@ -33,7 +33,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .. import machine, memory, simd, tuning
+from .. import machine, memory, tuning
 from ..compile import driver, kernel, standalone
 from ..cost import Counts
 from ..decoding import number
@@ -51,21 +51,10 @@ from ..geometry import (
 )
 from ..packing import clear, fill_panels, pack, source_index, split
 from ..problem import Conv1dProblem
-from ..simd import (
-    address,
-    all_finite,
-    call,
-    channels_of,
-    contiguous,
-    copy_lanes,
-    copy_vector,
-    products_of,
-    shifted,
-    span,
-    times_of,
-    unzip4,
-    zip4,
-)
+from ..simd.arithmetic import all_finite, products_of
+from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
+from ..simd.moves import copy_lanes, copy_vector, unzip4, zip4
+from ..simd.tiles import tile_for
 from ..sweep import even, sweep_outer
 from ..toom_cook import POINTS, matrices
 from ..turning import place_of, store_turned, turn
@@ -279,9 +268,9 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
     if along_time:
         rows = min(tuning.BLOCK_ROWS, R)
-        _, tile_columns = simd.tile_for(rows, tiles, lanes, steps)
+        _, tile_columns = tile_for(rows, tiles, lanes, steps)
     else:
-        _, tile_columns = simd.tile_for(tiles, R, lanes, steps)
+        _, tile_columns = tile_for(tiles, R, lanes, steps)
         rows = round_up(tuning.BLOCK_ROWS, tile_columns)
     row_units = -(-R // rows)
     row_blocks = min(row_blocks, row_units)

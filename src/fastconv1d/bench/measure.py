@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import machine
 from ..compile import standalone
-from ..simd import CHAINS, multiply_add_chains
+from ..simd.tiles import CHAINS, multiply_add_chains
 
 #: A turn repeats a call for about this long, so that the clock counts for nothing.
 TURN_SECONDS = 4e-3

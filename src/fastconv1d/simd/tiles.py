@@ -1,0 +1,393 @@
+"""The register tile: how many rows and vectors it has, and its code.
+
+Every fast algorithm is a sum of rank-1 updates on a tile of accumulators that never leaves the registers::
+
+              b[ib + tb : + columns]             the vector operand: one load a vector
+              ┌──────┬──────┬──────┐
+    a[ia+ta]  │      │      │      │
+    + a_row   │  tile: rows x      │  +=  a[row] * b[column]        once a step
+    + 2 a_row │   vectors x lanes  │
+    ...       └──────┴──────┴──────┘
+              y[iy + row * y_row + column]       stored or added to once a call
+
+``(ta, tb) = table[step]`` says where a step finds its operands, so one instruction sequence serves dense, dilated,
+strided and grouped problems in either layout: only the table differs.  `tile_outer` takes one number of `a` for a row
+(a splat), `tile_elementwise` as many as the tile has columns.
+
+What the code generator must know and Numba would not: that rows and vectors are constants (a switch over the shapes of
+`tile_shapes`, each unrolled), that no load is aligned to more than an element, and that a partial last vector is
+masked.  Rows past `rows` are never read or written; columns past `width` are read from `b` (by `tile_elementwise` from
+`a` too) up to the end of their vector, so these carry that much slack, and are never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .. import machine, tuning
+from .vectors import I8, I32, I64, Vectors, times
+
+#: Accumulators of a row beyond this many give no more speed (FMA latency 4, two a cycle) and cost compile time.
+MOST_VECTORS = 8
+#: Rows of the tallest tile: one vector wide, it has as many accumulators as keep two multiply-adders of latency 4 busy.
+MOST_ROWS = 8
+#: Rows of the tile where rows and columns fill several: four multiply-adds for each vector of b that is read.
+TILE_ROWS = 4
+
+
+def most_vectors(rows: int, one_chain: bool = False) -> int:
+    """Vectors of the widest tile of `rows` rows, for any steps or where all are one chain.
+
+    Sums of chains need a place.  Where there are 32 registers they are there, beside the accumulators, a row of b and a
+    splat; with 16 they are on the stack, as half as many accumulators would leave the multiply-adders waiting.
+    """
+    registers = machine.registers()
+    sums = registers == 32 and not (one_chain and rows <= TILE_ROWS)
+    return min(MOST_VECTORS, (registers - 1) // (rows * (1 + sums) + 1))
+
+
+def most_rows(vectors: int, one_chain: bool = False) -> int:
+    """Rows of the tallest tile of `vectors` vectors."""
+    return max(rows for rows in range(1, MOST_ROWS + 1) if most_vectors(rows, one_chain) >= vectors)
+
+
+def most_complex_rows() -> int:
+    """Rows of the tallest complex tile, which has two accumulators a row and one vector of b, real and imaginary."""
+    return 4 if machine.registers() == 16 else 8
+
+
+def tile_shapes() -> list[tuple[int, int]]:
+    """Every (rows, vectors) that has code."""
+    return [(rows, v) for rows in range(1, MOST_ROWS + 1) for v in range(1, most_vectors(rows, one_chain=True) + 1)]
+
+
+def tile_for(rows: int, columns: int, lanes: int, steps: int) -> tuple[int, int]:
+    """Rows and columns of the tile that covers a block of at least this size in so many steps.
+
+    A block that one tile is as high as gets the widest of that height; a higher one gets tiles of nearly equal
+    height, so a width that all heights have.
+    """
+    one_chain = steps <= tuning.CHAIN
+    vectors = min(-(-columns // lanes), most_vectors(min(rows, TILE_ROWS), one_chain))
+    return min(rows, most_rows(vectors, one_chain)), lanes * vectors
+
+
+@intrinsic
+def tallest(typingctx, y, width, steps):  # type: ignore[no-untyped-def]
+    """Rows of the tallest tile of `width` columns of y for so many steps."""
+    lanes = machine.lanes(np.dtype(str(y.dtype)))
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        _, width, steps = arguments
+        one_chain = builder.icmp_signed("<=", steps, I64(tuning.CHAIN))
+
+        def rows_of(vectors: int) -> ir.Value:
+            return builder.select(one_chain, *(I64(most_rows(vectors, alone)) for alone in (True, False)))
+
+        rows = rows_of(most_vectors(1))
+        for vectors in range(most_vectors(1) - 1, 0, -1):
+            rows = builder.select(builder.icmp_signed("<=", width, I64(vectors * lanes)), rows_of(vectors), rows)
+        return rows
+
+    return types.intp(y, types.intp, types.intp), codegen
+
+
+def _align_stack(builder: ir.IRBuilder) -> None:
+    """Start the stack on a line of the cache, so that no vector that does not fit into the registers straddles two."""
+    with builder.goto_entry_block():
+        anchor = builder.alloca(ir.VectorType(I8, machine.LINE_BYTES))
+        anchor.align = machine.LINE_BYTES
+        builder.asm(ir.FunctionType(ir.VoidType(), [anchor.type]), "", "r", [anchor], side_effect=True)
+
+
+def _emit_tile(
+    builder: ir.IRBuilder, dtype: types.Type, rows: int, vectors: int, operands: dict[str, ir.Value], splat: bool
+) -> None:
+    """The reduction loop of one tile shape, and the store of its result.
+
+    Some accumulators sum a chain of CHAIN steps, others the chains; a shape too large for that takes one chain only.
+    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and those of a for the same
+    steps of the rows below, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time.  Asking
+    for the lines of this tile of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but
+    1 -> 16 K 3, which fits the cache, 1.1.  Asking for a in L1 instead of L2 costs up to 20 % with long kernels.
+    Zen 4, 2026-11-27, one thread.
+    """
+    simd = Vectors(builder, dtype)
+    a, b, y, stop = (operands[name] for name in ("a", "b", "y", "stop"))
+    places = [(m, v) for m in range(rows) for v in range(vectors)]
+    if rows > 1:  # one row is a stream, which the CPU sees itself
+        with builder.if_then(builder.icmp_signed("!=", operands["ahead"], I64(0))):
+            later = builder.gep(y, [operands["ahead"]])
+            for m, v in places:
+                if v * simd.lanes * simd.align % machine.LINE_BYTES == 0:
+                    index = builder.add(times(builder, operands["y_row"], m), I64(v * simd.lanes))
+                    simd.prefetch(later, index, written=True)
+    before = builder.basic_block
+    chain, loop, joined, another, flush = (
+        builder.append_basic_block(name) for name in ("chain", "steps", "joined", "another", "flush")
+    )
+    builder.branch(chain)
+
+    builder.position_at_end(chain)
+    start = builder.phi(I64)
+    total = [builder.phi(simd.type) for _ in places]
+    end = builder.add(start, I64(tuning.CHAIN))
+    end = builder.select(builder.icmp_signed("<", end, stop), end, stop)
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    step = builder.phi(I64)
+    tile = [builder.phi(simd.type) for _ in places]
+    entry = times(builder, step, 2)
+    ta = builder.load(builder.gep(operands["table"], [entry]))
+    tb = builder.load(builder.gep(operands["table"], [builder.add(entry, I64(1))]))
+    b_row = builder.gep(b, [tb])
+    columns = [simd.load(b_row, I64(v * simd.lanes)) for v in range(vectors)]
+    factors = []
+    for m in range(rows):
+        a_row = builder.gep(a, [builder.add(ta, times(builder, operands["a_row"], m))])
+        factors += (
+            [simd.splat(builder.load(a_row))] * vectors
+            if splat
+            else [simd.load(a_row, I64(v * simd.lanes)) for v in range(vectors)]
+        )
+    updated = [
+        simd.multiply_add(factor, columns[v], old) for factor, (_, v), old in zip(factors, places, tile, strict=True)
+    ]
+    next_step = builder.add(step, I64(1))
+    builder.cbranch(builder.icmp_signed("<", next_step, end), loop, joined)
+
+    builder.position_at_end(joined)
+    if vectors <= most_vectors(rows):
+        with builder.if_else(builder.icmp_signed("==", start, operands["start"])) as (first, later):
+            with first:
+                first_block = builder.basic_block
+            with later:
+                later_sums = [builder.fadd(old, value) for old, value in zip(total, updated, strict=True)]
+                later_block = builder.basic_block
+        sums = [builder.phi(simd.type) for _ in places]
+        for result, value, later_sum in zip(sums, updated, later_sums, strict=True):
+            result.add_incoming(value, first_block)
+            result.add_incoming(later_sum, later_block)
+        more = builder.icmp_signed("<", end, stop)
+    else:  # a shape for one chain only
+        sums, more = updated, ir.Constant(ir.IntType(1), 0)
+    builder.cbranch(more, another, flush)
+
+    builder.position_at_end(another)
+    if splat:
+        ta = builder.load(builder.gep(operands["table"], [times(builder, end, 2)]))
+        for m in range(rows):
+            below = times(builder, operands["a_row"], rows + m)
+            simd.prefetch(a, builder.add(ta, below), written=False)
+    builder.branch(chain)
+
+    start.add_incoming(operands["start"], before)
+    start.add_incoming(end, another)
+    step.add_incoming(start, chain)
+    step.add_incoming(next_step, loop)
+    for old, new, sum_before, sum_after in zip(tile, updated, total, sums, strict=True):
+        old.add_incoming(simd.zero, chain)
+        old.add_incoming(new, loop)
+        sum_before.add_incoming(ir.Constant(simd.type, ir.Undefined), before)
+        sum_before.add_incoming(sum_after, another)
+
+    builder.position_at_end(flush)
+    _flush_tile(simd, dict(zip(places, sums, strict=True)), vectors, operands)
+
+
+def _flush_tile(
+    simd: Vectors, sums: dict[tuple[int, int], ir.Value], vectors: int, operands: dict[str, ir.Value]
+) -> None:
+    """Store the sums, by row and vector, or add them to what stands there; the last vector may be partial."""
+    builder, y, width = simd.builder, operands["y"], operands["width"]
+    places = {(m, v): builder.add(times(builder, operands["y_row"], m), I64(v * simd.lanes)) for m, v in sums}
+    full = builder.icmp_signed("==", width, I64(vectors * simd.lanes))
+    with builder.if_else(full) as (whole, partial):
+        with whole, builder.if_else(operands["first"]) as (store, add):
+            with store:
+                for place, value in sums.items():
+                    simd.store(value, y, places[place])
+            with add:
+                for place, value in sums.items():
+                    simd.store(builder.fadd(simd.load(y, places[place]), value), y, places[place])
+        with partial:
+            mask = simd.first_lanes(builder.sub(width, I64((vectors - 1) * simd.lanes)))
+            for (m, v), value in sums.items():
+                index, last = places[m, v], v == vectors - 1
+                old = simd.load_masked(y, index, mask) if last else simd.load(y, index)
+                new = builder.select(operands["first"], value, builder.fadd(old, value))
+                if last:
+                    simd.store_masked(new, y, index, mask)
+                else:
+                    simd.store(new, y, index)
+
+
+def _tile_intrinsic(splat: bool) -> Callable[..., None]:
+    names = "a a_row ia b ib table start stop y iy y_row rows width first ahead".split()
+
+    def tile(typingctx, a, a_row, ia, b, ib, table, start, stop, y, iy, y_row, rows, width, first, ahead):  # type: ignore[no-untyped-def]
+        dtype = y.dtype
+
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            operands = dict(zip(names, arguments, strict=True))
+            _align_stack(builder)
+            for name in ("a", "b", "y"):
+                operands[name] = builder.gep(operands[name], [operands["i" + name]])
+            lanes = machine.lanes(np.dtype(str(dtype)))
+            vectors = builder.sdiv(builder.add(operands["width"], I64(lanes - 1)), I64(lanes))
+            shape = builder.add(times(builder, operands["rows"], MOST_VECTORS + 1), vectors)
+            end = builder.append_basic_block("end")
+            # The sweep asks only for the shapes of tile_shapes(); another one would be its bug, and does nothing.
+            switch = builder.switch(shape, end)
+            for height, count in tile_shapes():
+                block = builder.append_basic_block(f"tile_{height}x{count}")
+                switch.add_case(I64(height * (MOST_VECTORS + 1) + count), block)
+                builder.position_at_end(block)
+                _emit_tile(builder, dtype, height, count, operands, splat)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(a, n, n, b, n, table, n, n, y, n, n, n, n, types.boolean, n), codegen
+
+    return intrinsic(tile)  # type: ignore[no-any-return]
+
+
+#: tile[row, column] += a[row] * b[column]
+tile_outer = _tile_intrinsic(splat=True)
+#: tile[row, column] += a[row, column] * b[column]
+tile_elementwise = _tile_intrinsic(splat=False)
+
+
+def _emit_complex_tile(
+    builder: ir.IRBuilder, dtype: types.Type, rows: int, operands: dict[str, ir.Value], splat: bool
+) -> None:
+    """The reduction loop of one height of the complex tile, and the store of its result.
+
+    The imaginary parts of b are taken times `b_sign`, those of the result times `y_sign`: 1, or -1 for conjugates.
+    """
+    simd = Vectors(builder, dtype)
+    lanes = I64(simd.lanes)
+
+    def sign(name: str) -> ir.Value:
+        return simd.splat(builder.sitofp(operands[name], simd.element))
+
+    b_sign, y_sign = sign("b_sign"), sign("y_sign")
+    before = builder.basic_block
+    loop, done = builder.append_basic_block("steps"), builder.append_basic_block("flush")
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    step = builder.phi(I64)
+    tile = [(builder.phi(simd.type), builder.phi(simd.type)) for _ in range(rows)]
+    entry = times(builder, step, 2)
+    ta = builder.load(builder.gep(operands["table"], [entry]))
+    tb = builder.load(builder.gep(operands["table"], [builder.add(entry, I64(1))]))
+    b_re = simd.load(operands["b"], tb)
+    b_im = builder.fmul(simd.load(operands["b"], builder.add(tb, lanes)), b_sign)
+    updated = []
+    for m, (re, im) in enumerate(tile):
+        place = builder.add(ta, times(builder, operands["a_row"], m))
+        places = place, builder.add(place, operands["a_imaginary"])
+        if splat:
+            a_re, a_im = (simd.splat(builder.load(builder.gep(operands["a"], [i]))) for i in places)
+        else:
+            a_re, a_im = (simd.load(operands["a"], i) for i in places)
+        re = simd.multiply_add(builder.fneg(a_im), b_im, simd.multiply_add(a_re, b_re, re))
+        im = simd.multiply_add(a_im, b_re, simd.multiply_add(a_re, b_im, im))
+        updated.append((re, im))
+    next_step = builder.add(step, I64(1))
+    step.add_incoming(operands["start"], before)
+    step.add_incoming(next_step, loop)
+    for old, new in zip(tile, updated, strict=True):
+        for phi, value in zip(old, new, strict=True):
+            phi.add_incoming(simd.zero, before)
+            phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", next_step, operands["stop"]), loop, done)
+
+    builder.position_at_end(done)
+    results = []
+    for m, (re, im) in enumerate(updated):
+        place = times(builder, operands["y_row"], m)
+        results += [(re, place), (builder.fmul(im, y_sign), builder.add(place, lanes))]
+    y = operands["y"]
+    with builder.if_else(operands["first"]) as (store, add):
+        with store:
+            for value, place in results:
+                simd.store(value, y, place)
+        with add:
+            for value, place in results:
+                simd.store(builder.fadd(simd.load(y, place), value), y, place)
+
+
+def _complex_tile_intrinsic(splat: bool) -> Callable[..., None]:
+    names = "a a_row a_imaginary ia b b_sign ib table start stop y y_sign iy y_row rows first".split()
+
+    def tile(  # type: ignore[no-untyped-def]
+        typingctx, a, a_row, a_imaginary, ia, b, b_sign, ib, table, start, stop, y, y_sign, iy, y_row, rows, first
+    ):  # fmt: skip
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            operands = dict(zip(names, arguments, strict=True))
+            for name in ("a", "b", "y"):
+                operands[name] = builder.gep(operands[name], [operands["i" + name]])
+            end = builder.append_basic_block("end")
+            switch = builder.switch(operands["rows"], end)
+            for height in range(1, most_complex_rows() + 1):
+                block = builder.append_basic_block(f"tile_{height}")
+                switch.add_case(I64(height), block)
+                builder.position_at_end(block)
+                _emit_complex_tile(builder, y.dtype, height, operands, splat)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(a, n, n, n, b, n, n, table, n, n, y, n, n, n, n, types.boolean), codegen
+
+    return intrinsic(tile)  # type: ignore[no-any-return]
+
+
+#: tile[row, lane] += a[row] * b[lane], complex
+complex_tile_outer = _complex_tile_intrinsic(splat=True)
+#: tile[row, lane] += a[row, lane] * b[lane], complex
+complex_tile_elementwise = _complex_tile_intrinsic(splat=False)
+#: Independent sums that keep the multiply-adders busy: two a cycle, each ready after 4 or 5.
+CHAINS = 12
+
+
+@intrinsic
+def multiply_add_chains(typingctx, factor, steps):  # type: ignore[no-untyped-def]
+    """`steps` times `CHAINS` multiply-adds of whole vectors and nothing else, the yardstick of the tile; their sum."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        simd = Vectors(builder, factor)
+        splat, before = simd.splat(arguments[0]), builder.basic_block
+        loop, done = builder.append_basic_block("steps"), builder.append_basic_block("sum")
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        step, chains = builder.phi(I64), [builder.phi(simd.type) for _ in range(CHAINS)]
+        updated = [simd.multiply_add(chain, splat, splat) for chain in chains]
+        next_step = builder.add(step, I64(1))
+        step.add_incoming(I64(0), before)
+        step.add_incoming(next_step, loop)
+        for i, (chain, value) in enumerate(zip(chains, updated, strict=True)):
+            chain.add_incoming(ir.Constant(simd.type, [float(i)] * simd.lanes), before)  # equal ones would be one
+            chain.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", next_step, arguments[1]), loop, done)
+
+        builder.position_at_end(done)
+        total = updated[0]
+        for value in updated[1:]:
+            total = builder.fadd(total, value)
+        return builder.extract_element(total, I32(0))
+
+    return factor(factor, types.intp), codegen
