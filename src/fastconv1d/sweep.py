@@ -33,35 +33,41 @@ def _sweep(tile):
         Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays near while
         the rows of the block pass by; then the steps, CHUNK at a time.
 
-        `far`: y does not fit the cache, so that a tile asks for the lines of a later one: of that in the next panel,
-        or, where all steps are one chain, of the next.  Against asking for its own, 32 -> 512 K 1 takes 0.88 of the
-        time, 1 -> 84 K 11 0.92; with these two exchanged 0.98 and 1.0.  Stores past the cache lose, from a block that
-        is kept near: 1.5 times for 1 -> 64 K 7, 1.1 for 1 -> 84 K 11.  Zen 4, 2026-11-27.
+        Where all steps are one chain, and b is rows of times, a tile goes through all full panels before the next rows
+        do, in one call: to start a tile costs as much as its sums of a few steps.  That takes 0.76 to 0.9 of the time,
+        1 -> 1 K 5 and 512 depthwise K 7 most, but 1.04 and 1.08 where there are more steps, 22 -> 40 and 32 -> 512 K 1.
+
+        `far`: y does not fit the cache, so that a tile asks for the lines of that in the next panel.  Against asking
+        for its own, 32 -> 512 K 1 takes 0.88 of the time; 1 -> 84 K 11 takes 0.91 of that without.  Stores past the
+        cache lose: 1.5 times for 1 -> 64 K 7, 1.1 for 1 -> 84 K 11.  Zen 4, 2026-11-27.
         """
         blocks = pieces(rows, block_rows)
         for block in range(blocks):
             r0, r1 = even(rows, blocks, block), even(rows, blocks, block + 1)
-            height = tiles = 0
-            for panel in range(0, columns, tile_columns):
+            height = tiles = least = taller = panel = 0
+            while panel < columns:
                 width = min(tile_columns, columns - panel)
-                if height != tallest(y, width, steps):  # seldom: the division costs as much as a small tile
+                count = max(columns // tile_columns, 1) if steps <= CHAIN and b_panel == 1 and panel == 0 else 1
+                if height != tallest(y, width, steps):  # seldom: divisions cost as much as a small tile
                     height = tallest(y, width, steps)
                     tiles = pieces(r1 - r0, height)
-                next_panel = tile_columns if panel + width < columns else (r1 - r0) * y_row - panel
+                    least = (r1 - r0) // tiles
+                    taller = r1 - r0 - least * tiles  # so many tiles have a row more
+                ahead = 0
+                if far:
+                    ahead = tile_columns if count > 1 or panel + width < columns else (r1 - r0) * y_row - panel
+                r_end = r0
                 for i in range(tiles):
-                    r, r_end = r0 + even(r1 - r0, tiles, i), r0 + even(r1 - r0, tiles, i + 1)
-                    ahead = 0
-                    if far and steps <= CHAIN:
-                        ahead = (r_end - r) * y_row if i + 1 < tiles else next_panel - (r - r0) * y_row
-                    elif far:
-                        ahead = next_panel
+                    r = r_end
+                    r_end += least + (i < taller)
                     for s in range(0, steps, CHUNK):
                         tile(
-                            a, a_row, r * a_row + panel * a_column, b, panel * b_panel,
-                            table, s, min(s + CHUNK, steps),
-                            y, r * y_row + panel, y_row, r_end - r, width,
+                            a, a_row, r * a_row + panel * a_column, tile_columns * a_column,
+                            b, panel * b_panel, tile_columns * b_panel, table, s, min(s + CHUNK, steps),
+                            y, r * y_row + panel, y_row, tile_columns, r_end - r, width, count,
                             first != 0 and s == 0, ahead if s + CHUNK >= steps else 0,
                         )  # fmt: skip
+                panel += count * tile_columns
 
     return sweep
 

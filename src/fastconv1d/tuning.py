@@ -39,9 +39,9 @@ BLOCK_ROWS = 32
 #: Emerald Rapids, 2026-11-23.
 BLOCK_TIMES = 960
 
-#: The same where all steps are one chain, in rows of two tiles' height: 1 -> 64 channels, K 7, L 44100 take 0.48 of the
-#: time of blocks of 960 times by 32 rows, whose lines are written here and there.  Rows of one tile's height take 1.06
-#: of it, of four 1.1 to 1.5 where results leave the cache.  Zen 4, 2026-11-27.
+#: The same where all steps are one chain, so that a tile goes through the times of its rows at once (sweep.py), in rows
+#: of two tiles' height.  480 to 7680 tried on 1 to 16 channels in, 8 to 512 out: 960 takes 1.03 to 1.15 times as long,
+#: 7680 1.0 to 1.1.  Zen 4, 2026-11-27.
 LONG_BLOCK_TIMES = 3840
 
 #: The most bytes of a packed block, unless one of 8 times has more.  Only taps that are absurdly far apart come near:

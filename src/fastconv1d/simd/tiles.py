@@ -37,6 +37,9 @@ from .vectors import I8, I32, I64, Vectors, times
 MOST_VECTORS = 8
 #: Rows of the tallest tile: one vector wide, it has as many accumulators as keep two multiply-adders of latency 4 busy.
 MOST_ROWS = 8
+#: Accumulators of a tile that sums one chain only, and so stores after a few steps: with 24 the stores hold up the
+#: multiply-adders.  1 -> 64 K 7 takes 0.93 of the time with 16, K 16 0.92; K 1 and 3 are alike.  Zen 4, 2026-11-27.
+ONE_CHAIN_SUMS = 16
 #: Rows of the tile where rows and columns fill several: four multiply-adds for each vector of b that is read.
 TILE_ROWS = 4
 
@@ -45,11 +48,13 @@ def most_vectors(rows: int, one_chain: bool = False) -> int:
     """Vectors of the widest tile of `rows` rows, for any steps or where all are one chain.
 
     Sums of chains need a place.  Where there are 32 registers they are there, beside the accumulators, a row of b and a
-    splat; with 16 they are on the stack, as half as many accumulators would leave the multiply-adders waiting.
+    splat; with 16 they are on the stack, as half as many accumulators would leave the multiply-adders waiting.  One
+    chain needs none, and has up to ONE_CHAIN_SUMS accumulators.
     """
     registers = machine.registers()
-    sums = registers == 32 and not (one_chain and rows <= TILE_ROWS)
-    return min(MOST_VECTORS, (registers - 1) // (rows * (1 + sums) + 1))
+    alone = one_chain and rows <= TILE_ROWS
+    vectors = (registers - 1) // (rows * (1 + (registers == 32 and not alone)) + 1)
+    return min(MOST_VECTORS, vectors, ONE_CHAIN_SUMS // rows if alone else vectors)
 
 
 def most_rows(vectors: int, one_chain: bool = False) -> int:
@@ -104,6 +109,26 @@ def _align_stack(builder: ir.IRBuilder) -> None:
         anchor = builder.alloca(ir.VectorType(I8, machine.LINE_BYTES))
         anchor.align = machine.LINE_BYTES
         builder.asm(ir.FunctionType(ir.VoidType(), [anchor.type]), "", "r", [anchor], side_effect=True)
+
+
+def _emit_tiles(
+    builder: ir.IRBuilder, dtype: types.Type, rows: int, vectors: int, operands: dict[str, ir.Value], splat: bool
+) -> None:
+    """`count` tiles of one shape one after the other, of operands and results that are as far apart each time."""
+    before, tile, done = builder.basic_block, builder.append_basic_block("tile"), builder.append_basic_block("done")
+    builder.branch(tile)
+    builder.position_at_end(tile)
+    left = builder.phi(I64)
+    left.add_incoming(operands["count"], before)
+    here = {name: builder.phi(operands[name].type) for name in ("a", "b", "y")}
+    _emit_tile(builder, dtype, rows, vectors, operands | here, splat)
+    after = builder.basic_block
+    left.add_incoming(builder.sub(left, I64(1)), after)
+    for name, pointer in here.items():
+        pointer.add_incoming(operands[name], before)
+        pointer.add_incoming(builder.gep(pointer, [operands[f"{name}_next"]]), after)
+    builder.cbranch(builder.icmp_signed(">", left, I64(1)), tile, done)
+    builder.position_at_end(done)
 
 
 def _emit_tile(
@@ -230,9 +255,12 @@ def _flush_tile(
 
 
 def _tile_intrinsic(splat: bool) -> Callable[..., None]:
-    names = "a a_row ia b ib table start stop y iy y_row rows width first ahead".split()
+    names = "a a_row ia a_next b ib b_next table start stop y iy y_row y_next rows width count first ahead".split()
 
-    def tile(typingctx, a, a_row, ia, b, ib, table, start, stop, y, iy, y_row, rows, width, first, ahead):  # type: ignore[no-untyped-def]
+    def tile(  # type: ignore[no-untyped-def]
+        typingctx, a, a_row, ia, a_next, b, ib, b_next, table, start, stop,
+        y, iy, y_row, y_next, rows, width, count, first, ahead,
+    ):  # fmt: skip
         dtype = y.dtype
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -250,13 +278,13 @@ def _tile_intrinsic(splat: bool) -> Callable[..., None]:
                 block = builder.append_basic_block(f"tile_{height}x{count}")
                 switch.add_case(I64(height * (MOST_VECTORS + 1) + count), block)
                 builder.position_at_end(block)
-                _emit_tile(builder, dtype, height, count, operands, splat)
+                _emit_tiles(builder, dtype, height, count, operands, splat)
                 builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(a, n, n, b, n, table, n, n, y, n, n, n, n, types.boolean, n), codegen
+        return types.void(a, n, n, n, b, n, n, table, n, n, y, *[n] * 6, types.boolean, n), codegen
 
     return intrinsic(tile)  # type: ignore[no-any-return]
 
