@@ -90,6 +90,16 @@ def test_a_trial_that_is_no_better_ends_the_trials_for_a_while(timed: Callable[.
     assert [timed(tuning.TRUSTED_SECONDS), timed(2e-3), timed(3e-3)] == [2, 2, 1], "until a while is over"
 
 
+def test_slow_regions_of_several_threads_at_once_ask_for_one_trial_too() -> None:
+    crowd = threads.Crowd()
+    for _ in range(5):  # those that began before they were told to stay serial
+        crowd.learn(4, parallel=True)
+    assert crowd.wants_one()
+    crowd.learn(1, parallel=False)
+    assert crowd.one_until > threads.perf_counter()
+    assert crowd.slow == []
+
+
 def test_regions_that_woke_threads_and_calls_beside_others_teach_nothing(
     fresh: pytest.MonkeyPatch, timed: Callable[..., int]
 ) -> None:

@@ -49,11 +49,11 @@ class Crowd:
 
     def learn(self, pace: float, parallel: bool) -> None:
         """Take note of a call."""
-        now = perf_counter()
+        now, slow = perf_counter(), self.slow  # which other threads may replace
         if parallel:
-            self.slow = [*self.slow, pace] if pace > 1 and now >= self.trusted_until else []
-        elif len(self.slow) == 2:
-            if pace < min(self.slow):
+            self.slow = [*slow, pace][-2:] if pace > 1 and now >= self.trusted_until else []
+        elif len(slow) == 2:
+            if pace < min(slow):
                 self.one_until = now + tuning.CROWDED_SECONDS
             else:
                 self.trusted_until = now + tuning.TRUSTED_SECONDS
@@ -139,16 +139,16 @@ def workers_for(seconds: float) -> Iterator[tuple[int, bool]]:
     One parallel region at a time, and nobody waits for it.
     """
     global _last_call, _last_region
-    region, count = _region, threads_for(seconds)
+    region, count, start = _region, threads_for(seconds), perf_counter()
+    asleep = count > 1 and start - _last_region > tuning.AWAKE_SECONDS
     alone = count > 1 and region.acquire(blocking=False)
-    start = perf_counter()
-    asleep = alone and start - _last_region > tuning.AWAKE_SECONDS
-    try:
-        yield (count if alone else 1), asleep
+    try:  # at once: Ctrl-C may come at any line, and the lock would stay locked
+        yield (count if alone else 1), alone and asleep
     finally:
+        if alone:
+            region.release()
         _last_call = perf_counter()
         if alone:
             _last_region = _last_call
-            region.release()
         if alone == (count > 1) and not asleep and tuning.PARALLEL_SECONDS <= seconds < tuning.CROWDED_SECONDS:
             _crowd.learn((_last_call - start) / seconds, alone)
