@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastconv1d import machine, tuning
-from fastconv1d.packing import in_panels
+from fastconv1d.packing import fill_panels
 from fastconv1d.turning import turn
 
 pytestmark = pytest.mark.generic
@@ -48,5 +48,6 @@ def test_weights_of_any_memory_are_brought_into_panels(dtype: type, order: str) 
             view = room[1:].view(dtype).reshape(w.shape)
             view[...] = w
             w = view
-        panels = in_panels(w, groups, columns, np.dtype(dtype))
+        panels = np.full(expected.size, np.nan, dtype)
+        fill_panels(panels, w, groups, columns)
         np.testing.assert_array_equal(panels, expected.reshape(-1), err_msg=f"{groups} groups of {R}, {C} x {K}")
