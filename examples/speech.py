@@ -198,7 +198,7 @@ def run_all(wav: Path, output: Path) -> None:
         figure.savefig(output, dpi=110)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {output}: {error}") from error
-    print(f"\nBest of 100 calls; the first, which compiles, does not count. Figure: {output}")
+    print(f"\nBest of 20 means of 5 calls; the first, which compiles, does not count. Figure: {output}")
 
 
 def main() -> None:

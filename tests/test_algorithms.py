@@ -570,6 +570,20 @@ def test_a_stream_in_chunks_equals_the_whole(
     np.testing.assert_array_equal(np.concatenate(chunks, time), whole, strict=True)
 
 
+@pytest.mark.generic
+@pytest.mark.parametrize("layout", ["NCW", "NWC"])
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize(("algorithm", "C_in"), [("direct", 1), ("direct", 300), ("depthwise", 300)])
+def test_a_tile_goes_through_several_panels(
+    rng: np.random.Generator, algorithm: str, C_in: int, K: int, layout: str
+) -> None:
+    """Also of channels: with one step their panels are as far apart as those of times are."""
+    x, w = small_integers(rng, (1, C_in, 700), "float32"), small_integers(rng, (300, 1, K), "float32")
+    x, w = in_layout(layout, x, w)
+    options = {"groups": C_in, "data_format": layout}
+    assert_exact(conv1d(x, w, **options, algorithm=algorithm), x=x, w=w, **options)
+
+
 THREADS = """
 import numba, numpy as np
 from fastconv1d import conv1d, explain, tuning
