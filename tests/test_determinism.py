@@ -88,7 +88,7 @@ def test_any_cut_into_parts(algorithm: str, case: str, layout: str, dtype: str) 
         x, w, y = x.transpose(0, 2, 1), w.transpose(2, 1, 0), result.transpose(0, 2, 1)
     else:
         y = result
-    prepared = chosen.algorithm.prepare(chosen.problem, chosen.geometry, w)
+    prepared = chosen.prepare_weights(w)
     for twin, parts in itertools.product((chosen.serial, chosen.parallel), (1, 2, 3, 8, 1000)):
         for cuts in ([0, parts], sorted({0, parts // 3, parts // 2, parts})):
             result[...] = np.nan

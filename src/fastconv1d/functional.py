@@ -180,12 +180,15 @@ def find_call(
     prepared: bool,
 ) -> Call:
     """The call for these arguments, looked up by them where that is safe."""
+    bias_shape, bias_dtype = (None, None) if bias is None else (bias.shape, bias.dtype)
+    if callable(activation):
+        activation = _any_callable
+    types: Any = None  # inside of tuples: lru_cache heeds those of the arguments only
+    if tuple in (type(stride), type(padding), type(dilation), type(groups)):
+        types = tuple(type(v) is tuple and (*map(type, v),) for v in (stride, padding, dilation, groups))
     arguments = (
-        x.shape, x.dtype, w.shape, w.dtype, *((None, None) if bias is None else (bias.shape, bias.dtype)),
-        stride, padding, dilation, groups, padding_mode, data_format,
-        _any_callable if callable(activation) else activation, algorithm, prepared,
-        type(padding) is tuple and (*map(type, padding),),
-        *(type(value) is tuple and (*map(type, value),) for value in (stride, dilation, groups)),
+        x.shape, x.dtype, w.shape, w.dtype, bias_shape, bias_dtype, stride, padding, dilation, groups,
+        padding_mode, data_format, activation, algorithm, prepared, types,
     )  # fmt: skip
     try:
         return _looked_up_call(*arguments)
@@ -198,7 +201,7 @@ def _any_callable(y: np.ndarray) -> None:
 
 
 def _new_call(x_shape: Any, x_dtype: Any, w_shape: Any, *arguments: Any) -> Call:
-    *positional, padding_mode, data_format, activation, algorithm, prepared = arguments[:-4]
+    *positional, padding_mode, data_format, activation, algorithm, prepared, _ = arguments
     check_name(algorithm)
     problem = describe(
         x_shape, x_dtype, w_shape, *positional,
@@ -207,5 +210,5 @@ def _new_call(x_shape: Any, x_dtype: Any, w_shape: Any, *arguments: Any) -> Call
     return Call(plan_for(problem, algorithm, prepared), x_shape, len(w_shape))
 
 
-#: By the types too: True and 1.0 equal 1, but are refused.  Those inside of a tuple come as arguments of their own.
+#: By the types too: True and 1.0 equal 1, but are refused.
 _looked_up_call = lru_cache(maxsize=4096, typed=True)(_new_call)

@@ -41,7 +41,7 @@ def flat(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`w` as one aligned row of `dtype`, without a copy where it is one already."""
     flags = w.flags
     if w.dtype == dtype and flags.c_contiguous and flags.aligned:
-        return w.reshape(-1)
+        return w.ravel()
     return np.require(w, dtype, ["C", "A"]).reshape(-1)
 
 

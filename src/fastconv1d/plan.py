@@ -34,6 +34,7 @@ class Plan:
     def __init__(self, problem: Conv1dProblem, algorithm: Algorithm, prepared: bool):
         self.problem, self.algorithm, self.prepared = problem, algorithm, prepared
         self.geometry = algorithm.geometry(problem, prepared)
+        self.prepare_weights = algorithm.preparation(problem, self.geometry)
         running, _ = units(algorithm.name, algorithm.counts, problem, prepared)
         self.seconds = seconds(problem.N * running)
         self.items = problem.N * int(self.geometry["items"][0])
@@ -55,8 +56,7 @@ class Plan:
 
     def prepare(self, w: np.ndarray, bias: np.ndarray | None) -> Prepared:
         """Bring w (C_out, C_in/groups, K) and bias, of any strides, into the form that the driver reads."""
-        weights = self.algorithm.prepare(self.problem, self.geometry, w)
-        return weights, self.no_bias if bias is None else flat(bias, self.compute_dtype)
+        return self.prepare_weights(w), self.no_bias if bias is None else flat(bias, self.compute_dtype)
 
     def run(self, x: np.ndarray, prepared: Prepared, y: np.ndarray) -> None:
         """Compute y (N, C_out, L_out) from x (N, C_in, L), of any strides."""

@@ -23,8 +23,8 @@ class Algorithm:
     refuse: Callable[[Conv1dProblem], str | None]
     #: How it cuts a problem into blocks, whose weights will be `prepared` for many calls or for one.
     geometry: Callable[[Conv1dProblem, bool], np.ndarray]
-    #: The weights as its driver reads them.
-    prepare: Callable[[Conv1dProblem, np.ndarray, np.ndarray], np.ndarray]
+    #: What makes of w (C_out, C_in/groups, K), of any strides, the weights as its driver reads them.
+    preparation: Callable[[Conv1dProblem, np.ndarray], Callable[[np.ndarray], np.ndarray]]
     driver: Driver
     #: What it does: cost.py.
     counts: Count
@@ -36,7 +36,13 @@ class Algorithm:
 #: plan.py chooses among the first of them that does not refuse and those that transform blocks.
 ALGORITHMS = tuple(
     Algorithm(
-        module.__name__.rpartition(".")[2], module.refuse, module.geometry, module.prepare, driver, module.counts, units
+        module.__name__.rpartition(".")[2],
+        module.refuse,
+        module.geometry,
+        module.preparation,
+        driver,
+        module.counts,
+        units,
     )
     for module, driver, units in (
         (depthwise, run_blocks, None),

@@ -10,6 +10,8 @@ times a vector of w.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -131,8 +133,10 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     return running, {} if times_in_lanes else {"prepared weight": p.C_out * p.K}
 
 
-def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The weights, (C_out, 1, K) with any strides, as blocks.py reads them."""
+def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes of w the weights as blocks.py reads them."""
+    dtype = problem.compute_dtype
     if geometry["lanes_along"][0] == TIMES:
-        return flat(w, problem.compute_dtype)
-    return in_panels(w, 1, int(geometry["tile_columns"][0]), problem.compute_dtype)
+        return partial(flat, dtype=dtype)
+    columns = int(geometry["tile_columns"][0])
+    return partial(in_panels, groups=1, columns=columns, dtype=dtype)

@@ -7,6 +7,8 @@ The lanes run along what is side by side in memory, unless that would leave so m
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -116,9 +118,10 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     return running, {"prepared weight": p.C_out * steps} if p.channels_last or not times_in_lanes else {}
 
 
-def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The weights, (C_out, C_in/groups, K) with any strides, as blocks.py reads them."""
-    p = problem
+def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes of w the weights as blocks.py reads them."""
+    dtype = problem.compute_dtype
     if geometry["lanes_along"][0] == TIMES:
-        return flat(w, p.compute_dtype)
-    return in_panels(w, p.groups, int(geometry["tile_columns"][0]), p.compute_dtype)
+        return partial(flat, dtype=dtype)
+    columns = int(geometry["tile_columns"][0])
+    return partial(in_panels, groups=problem.groups, columns=columns, dtype=dtype)

@@ -37,8 +37,8 @@ dense layers of 48 channels or more.  scipy.fft in NumPy takes 3 to 6 times as l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -291,8 +291,13 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     return {"call": 1, "operation": cut_cost(problem, cut)}, {"preparation": 1, "prepared operation": preparing}
 
 
-def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The spectra of the weights, (C_out, C_in/groups, K) with any strides, and behind them the weights themselves.
+def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes of w the weights as the driver reads them."""
+    return partial(transformed, problem=problem, geometry=geometry)
+
+
+def transformed(w: np.ndarray, problem: Conv1dProblem, geometry: np.ndarray) -> np.ndarray:
+    """The spectra of the weights, and behind them the weights themselves.
 
     Spectra are conjugated, as a correlation wants them, over n, and stand by frequency f up to n/2:
 

@@ -8,6 +8,8 @@ The arithmetic is NumPy's, in the dtype of the result.  Numbers that are rounded
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numba import types
@@ -62,9 +64,9 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     return {"call": 1, "word": problem.flops // 2 * problem.compute_dtype.itemsize / 4}, {}
 
 
-def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The weights, (C_out, C_in/groups, K) with any strides, flat in that order."""
-    return flat(w, problem.compute_dtype)
+def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes of w the weights, flat in its order."""
+    return partial(flat, dtype=problem.compute_dtype)
 
 
 def accumulate(total, weight, row):

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -354,11 +355,16 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     return running, {"preparation": 1, "prepared weight": points * p.C_out * steps}
 
 
-def prepare(problem: Conv1dProblem, geometry: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The transformed weights, after them the plain ones, those of the direct sum, and a row of zeros."""
+def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes of w the weights as the driver reads them."""
     g = SimpleNamespace(**dict(zip(geometry.dtype.names or (), geometry.item(), strict=True)))
+    return partial(transformed, g=g, dtype=problem.compute_dtype)
+
+
+def transformed(w: np.ndarray, g: SimpleNamespace, dtype: np.dtype) -> np.ndarray:
+    """The transformed weights, after them the plain ones, those of the direct sum, and a row of zeros."""
     zeros = g.groups * g.plain_group
-    weights = memory.empty((g.plain + zeros + g.tile_columns,), problem.compute_dtype)
+    weights = memory.empty((g.plain + zeros + g.tile_columns,), dtype)
     plain = weights[g.plain :]
     plain[zeros:] = 0
     offsets = np.arange(g.taps, dtype=np.int64) * g.steps
