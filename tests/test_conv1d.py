@@ -577,6 +577,10 @@ ERRORS = {
     "groups of a bool": ((ONES, W), {"groups": True}, TypeError, "groups"),
     "dilation of a float": ((ONES, W), {"dilation": 1.0}, TypeError, "dilation"),
     "padding of a float": ((ONES, W), {"padding": 0.0}, TypeError, "padding"),
+    "stride of a bool in a tuple": ((ONES, W), {"stride": (True,)}, TypeError, "stride"),
+    "dilation of a float in a tuple": ((ONES, W), {"dilation": (1.0,)}, TypeError, "dilation"),
+    "groups of a bool in a tuple": ((ONES, W), {"groups": (True,)}, TypeError, "groups"),
+    "padding of a bool in a tuple": ((ONES, W), {"padding": (False, 0)}, TypeError, "padding"),
     "bool": ((ONES > 0, W), {}, TypeError, "bool"),
     "object": ((ONES.astype(object), W), {}, TypeError, "object"),
     "string": ((np.array(["a", "b"]), np.ones(1)), {}, TypeError, "<U1"),
@@ -592,9 +596,11 @@ ERRORS = {
 @pytest.mark.nojit
 @pytest.mark.parametrize(("arrays", "options", "error", "message"), ERRORS.values(), ids=ERRORS)
 def test_errors(arrays: Any, options: Any, error: type[Exception], message: str) -> None:
-    """After a call with the plain defaults, so that no cache takes True or 1.0 for the 1 that it knows."""
+    """After calls with the defaults, also in tuples, so that no cache takes True or 1.0 for the 1 that it knows."""
     conv1d(ONES[..., :3], W)
     conv1d(ONES, W)
+    for name, default in {"stride": (1,), "padding": (0, 0), "dilation": (1,), "groups": (1,)}.items():
+        conv1d(ONES, W, **{name: default})  # type: ignore[arg-type]
     with pytest.raises(error, match=message):
         conv1d(*arrays, **options)
 
