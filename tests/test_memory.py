@@ -68,6 +68,39 @@ def test_dropped_results_are_kept_up_to_a_size(
         assert conv1d(x, np.ones(3, np.float32)).ctypes.data == last
 
 
+def test_dropped_results_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch, x: np.ndarray) -> None:
+    monkeypatch.setattr(tuning, "KEPT_RESULTS", 2)
+    results = [conv1d(x, np.ones(3, np.float32)) for _ in range(4)]
+    while results:
+        del results[0]
+    gc.collect()
+    assert len(memory._dropped) == (2 if memory._SUPPORTED else 0)
+
+
+def test_a_view_of_what_a_result_is_made_of_drops_nothing(x: np.ndarray) -> None:
+    if not memory._SUPPORTED:
+        pytest.skip("results are made of what NumPy gives")
+    y = conv1d(x, np.ones(3, np.float32))
+    assert y.base is not None
+    view = y.base[:5]
+    assert type(view) is type(y.base)
+    del view
+    gc.collect()
+    assert memory._dropped == []
+
+
+def test_where_there_are_no_pages_numpy_finds_memory(monkeypatch: pytest.MonkeyPatch, x: np.ndarray) -> None:
+    """Linux gives a process 65,530 of the maps that the pages are; here it gives none."""
+
+    def no_maps(*_: object, **__: object) -> None:
+        raise OSError("no maps")
+
+    expected = conv1d(x, np.ones(3, np.float32)).copy()
+    memory._dropped.clear()
+    monkeypatch.setattr(memory.mmap, "mmap", no_maps)
+    np.testing.assert_array_equal(conv1d(x, np.ones(3, np.float32)), expected)
+
+
 def test_a_small_dropped_result_leaves_a_large_one(monkeypatch: pytest.MonkeyPatch, x: np.ndarray) -> None:
     large, small = np.tile(x, 4), x
     results = [conv1d(value, np.ones(3, np.float32)) for value in (large, small)]

@@ -3,17 +3,18 @@
 A vector store that straddles two lines costs two: 1 -> 16 channels, K 3, L 8000 takes 24 us on lines, 31 us off them.
 The system hands out large memory zeroed, and fresh for every allocation: clearing 604 MB took 90 of the 220 ms of a
 convolution whose arithmetic took 130 (4 -> 768 channels, K 15, L 196608; Emerald Rapids, 2026-11-23).  So the pages of
-large results that were dropped are kept for others that they fit, up to tuning.KEPT_RESULT_BYTES, and the last one that
-is larger: its pages are marked as free, and the system takes them back when it is short of memory.
+large results that were dropped are kept for others that they fit, as far as tuning.py allows, and the last one that is
+larger: its pages are marked as free, and the system takes them back when it is short of memory.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import mmap
-import weakref
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -36,34 +37,46 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         offset = -room.__array_interface__["data"][0] % machine.LINE_BYTES
         return room[offset : offset + size].view(dtype).reshape(shape)
     pages = _pages(size)
-    carrier = (ctypes.c_char * size).from_buffer(pages)
-    weakref.finalize(carrier, _drop, pages).atexit = False  # when the last view of the result is gone
-    return np.ndarray(shape, dtype, buffer=memoryview(carrier))
+    return np.empty(shape, dtype) if pages is None else np.ndarray(shape, dtype, _Lent(size, np.uint8, pages))
 
 
-def _pages(size: int) -> mmap.mmap:
-    """At least `size` bytes: some that were dropped, if they are not much more, or new ones."""
+class _Lent(np.ndarray):
+    """The base of a result and of all views of it, made of pages: they are dropped when the last of these is gone."""
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        pages: Any = self.base
+        if isinstance(pages, mmap.mmap) and not is_finalizing():  # a view that somebody made of it has it as its base
+            _drop(pages)
+
+
+def _pages(size: int) -> mmap.mmap | None:
+    """At least `size` bytes: some that were dropped, if they are not much more, or new ones, if the system has any."""
     for pages in reversed(_dropped):
         if size <= len(pages) <= size + size // 4:
-            with contextlib.suppress(ValueError):  # another thread took them
+            try:
                 _dropped.remove(pages)
-                return pages
+            except ValueError:  # another thread took them
+                continue
+            return pages
     try:
         pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except (OSError, ValueError, OverflowError) as error:
-        raise MemoryError(f"no memory for a result of {size:,} bytes") from error
+    except (OSError, ValueError, OverflowError):  # of memory, or only of maps, of which Linux gives 65,530
+        return None
     with contextlib.suppress(OSError):  # a hint, which not every kernel takes
         pages.madvise(mmap.MADV_HUGEPAGE)
     return pages
 
 
 def _drop(pages: mmap.mmap) -> None:
+    """Keep these pages for others, and no more of them than may be kept."""
     marked = len(pages) > tuning.KEPT_RESULT_BYTES
-    with contextlib.suppress(OSError):  # pages that can't be marked as free are not kept
-        if marked:
+    if marked:
+        try:
             pages.madvise(mmap.MADV_FREE)
-        _dropped.append(pages)
+        except OSError:  # what can't be marked is not kept
+            return
+    _dropped.append(pages)
     alike = [other for other in _dropped if (len(other) > tuning.KEPT_RESULT_BYTES) == marked]
-    while len(alike) > 1 and sum(map(len, alike)) > tuning.KEPT_RESULT_BYTES:
+    while len(alike) > 1 and (len(alike) > tuning.KEPT_RESULTS or sum(map(len, alike)) > tuning.KEPT_RESULT_BYTES):
         with contextlib.suppress(ValueError):  # another thread did it
             _dropped.remove(alike.pop(0))

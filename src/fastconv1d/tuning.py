@@ -58,14 +58,16 @@ ALIGNED_RESULT_BYTES = 16 * 2**10
 #: Results of this many bytes and more are put where an earlier one was (memory.py).  The C library gives smaller ones
 #: memory that was used before by itself, and larger ones too until others stand in its way: six results of 2 to 26 MB,
 #: dropped together, took 14 ms at 32 MiB, with 1682 page faults, and take 8; 1 -> 64 channels, K 7, L 44100, among
-#: PyTorch's and ONNX Runtime's, 3 to 7 ms with 680, now 1.4.  Emerald Rapids, 2026-11-24.  From 4 MiB on, 512 -> 1024
-#: channels, K 1, L 500, among the same, had 333 page faults a call, 0.5 of its 6 ms; to find memory takes 5 us longer.
-#: Zen 4, 2026-11-27.
-LARGE_RESULT_BYTES = 2**20
+#: PyTorch's and ONNX Runtime's, 3 to 7 ms with 680, now 1.4.  Emerald Rapids, 2026-11-24.  From 128 KiB on, where the
+#: C library begins to give memory back, processes that do nothing else have page faults too, with some sizes: SincNet,
+#: whose result takes 0.9 MB, had 212 a call, 1.0 ms for 0.23; 256 -> 256 K 1, L 500, 112, 1.3 ms for 0.8.  To find
+#: pages takes 1.6 us; to put a smaller result on a cache line 2.4.  Zen 4, 2026-11-27.
+LARGE_RESULT_BYTES = 2**17
 
-#: Dropped results are kept up to this many bytes together, as the C library does; a larger one is kept by itself,
-#: marked as free, which costs 0.2 ms for 20 MB.
+#: Dropped results are kept up to this many bytes together, as the C library does, and up to this many; a larger one is
+#: kept by itself, marked as free, which costs 0.2 ms for 20 MB.  To look through 32 takes 2 us.
 KEPT_RESULT_BYTES = 64 * 2**20
+KEPT_RESULTS = 32
 
 #: A call that takes longer than PARALLEL_SECONDS on one thread goes parallel if it comes within AWAKE_SECONDS after
 #: another such call, as the threads still spin then; if it comes later, it must take WAKING_SECONDS.  Both are compared
