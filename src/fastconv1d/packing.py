@@ -29,7 +29,8 @@ from . import machine, memory
 from .compile import kernel, standalone
 from .decoding import number
 from .geometry import CHANNELS, MODE_CODES, TIMES, round_up
-from .simd.arrays import address, call, channels_of, contiguous, copied, shifted, span, times_of
+from .simd.arrays import address, ask_for, call, channels_of, contiguous, copied, shifted, span, times_of
+from .tuning import PACKED_AHEAD
 from .turning import turn_tiles
 
 ZEROS, REFLECT, REPLICATE, CIRCULAR, SYMMETRIC = (
@@ -254,6 +255,9 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
                 if turned:
                     pad_times(x, n, c, start, g.stride, g.mode, packed, at, count, first, last)
                 else:
+                    if c + PACKED_AHEAD < c1 and x.strides[2] == x.itemsize:
+                        reach = (last - first) * g.stride
+                        ask_for(times_of(x, n, c + PACKED_AHEAD, start + first * g.stride, 1, reach))
                     pack_times(x, n, c, start, g.stride, g.mode, packed, at, count)
                 # The slack of the last vector: denormals left there would be slow.
                 clear(span(packed, at + count, min(g.lanes, g.row - count)))

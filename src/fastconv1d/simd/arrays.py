@@ -11,7 +11,8 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, lower_builtin, type_callable
 
-from .vectors import I8, I64
+from .. import machine
+from .vectors import I8, I64, prefetch
 
 
 def span(a: np.ndarray, at: int, count: int) -> np.ndarray:
@@ -44,6 +45,10 @@ def copied(source: np.ndarray, target: np.ndarray) -> bool:
         return False
     target[:] = source
     return True
+
+
+def ask_for(row: np.ndarray) -> None:
+    """Ask for the lines of the cache that a row stands in, whose elements are neighbours, which need not exist."""
 
 
 def _lend(
@@ -131,6 +136,20 @@ def _lower_copied(context, builder, signature, arguments):  # type: ignore[no-un
     if alike:
         cgutils.raw_memcpy(builder, target.data, source.data, builder.mul(target.nitems, target.itemsize), 1)
     return context.get_constant(types.boolean, alike)
+
+
+@type_callable(ask_for)
+def _type_ask_for(context):  # type: ignore[no-untyped-def]
+    return lambda row: types.none
+
+
+@lower_builtin(ask_for, types.Array)
+def _lower_ask_for(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    row = context.make_array(signature.args[0])(context, builder, arguments[0])
+    first, size = builder.bitcast(row.data, I8.as_pointer()), builder.mul(row.nitems, row.itemsize)
+    with cgutils.for_range_slice(builder, I64(0), size, I64(machine.LINE_BYTES)) as (at, _):
+        prefetch(builder, builder.gep(first, [at]), written=False)
+    return context.get_dummy_value()
 
 
 @intrinsic

@@ -31,7 +31,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .. import machine, tuning
-from .vectors import I8, I32, I64, Vectors, times
+from .vectors import I8, I32, I64, Vectors, prefetch, times
 
 #: Accumulators of a row beyond this many give no more speed (FMA latency 4, two a cycle) and cost compile time.
 MOST_VECTORS = 8
@@ -152,7 +152,7 @@ def _emit_tile(
             for m, v in places:
                 if v * simd.lanes * simd.align % machine.LINE_BYTES == 0:
                     index = builder.add(times(builder, operands["y_row"], m), I64(v * simd.lanes))
-                    simd.prefetch(later, index, written=True)
+                    prefetch(builder, builder.gep(later, [index]), written=True)
     before = builder.basic_block
     chain, loop, joined, another, flush = (
         builder.append_basic_block(name) for name in ("chain", "steps", "joined", "another", "flush")
@@ -210,7 +210,7 @@ def _emit_tile(
         ta = builder.load(builder.gep(operands["table"], [times(builder, end, 2)]))
         for m in range(rows):
             below = times(builder, operands["a_row"], rows + m)
-            simd.prefetch(a, builder.add(ta, below), written=False)
+            prefetch(builder, builder.gep(a, [builder.add(ta, below)]), written=False)
     builder.branch(chain)
 
     start.add_incoming(operands["start"], before)

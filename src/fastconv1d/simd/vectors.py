@@ -14,6 +14,17 @@ FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 SUFFIX = {types.float32: "f32", types.float64: "f64"}
 
 
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
+    signature = ir.FunctionType(result, [value.type for value in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
+
+
+def prefetch(builder: ir.IRBuilder, pointer: ir.Value, *, written: bool) -> None:
+    """Ask for the line that something stands in: into L1 if it will be written, into L2 if read; it need not exist."""
+    arguments = [pointer, I32(int(written)), I32(3 if written else 2), I32(1)]
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
+
+
 class Vectors:
     """Loads, stores and arithmetic of one vector type at one place in a function."""
 
@@ -27,8 +38,7 @@ class Vectors:
         self.zero = ir.Constant(self.type, None)
 
     def _call(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
-        signature = ir.FunctionType(result, [value.type for value in arguments])
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, signature, name), arguments)
+        return _call(self.builder, name, result, arguments)
 
     def pointer(self, base: ir.Value, index: ir.Value) -> ir.Value:
         return self.builder.bitcast(self.builder.gep(base, [index]), self.type.as_pointer())
@@ -38,11 +48,6 @@ class Vectors:
 
     def store(self, value: ir.Value, base: ir.Value, index: ir.Value) -> None:
         self.builder.store(value, self.pointer(base, index), align=self.align)
-
-    def prefetch(self, base: ir.Value, index: ir.Value, *, written: bool) -> None:
-        """Ask for the line of an element: into L1 if it will be written, into L2 if read; it need not exist."""
-        arguments = [self.builder.gep(base, [index]), I32(int(written)), I32(3 if written else 2), I32(1)]
-        self._call("llvm.prefetch.p0", ir.VoidType(), arguments)
 
     def splat(self, value: ir.Value) -> ir.Value:
         undefined = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
