@@ -584,6 +584,38 @@ def test_a_tile_goes_through_several_panels(
     assert_exact(conv1d(x, w, **options, algorithm=algorithm), x=x, w=w, **options)
 
 
+#: x in memory of which blocks read some rows where they stand, and in which they can't or should not.
+STANDING: dict[str, Any] = MEMORY | {
+    "a page apart": lambda x: np.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % 1024)))[..., : x.shape[2]],
+    "between others": lambda x: np.pad(x, ((1, 1), (2, 3), (5, 7)), constant_values=3)[1:-1, 2:-3, 5:-7],
+    "channels alike": lambda x: np.broadcast_to(x[:, :1], x.shape),
+    "channels reversed": lambda x: x[:, ::-1].copy()[:, ::-1],
+}
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize("memory", STANDING)
+@pytest.mark.parametrize(
+    ("C_out", "K", "groups", "dilation"), [(8, 4, 8, 1), (16, 4, 8, 3), (4, 2, 1, 1), (8, 3, 4, 9), (16, 1, 1, 1)]
+)
+def test_blocks_read_x_where_it_stands(
+    rng: np.random.Generator, C_out: int, K: int, groups: int, dilation: int, memory: str
+) -> None:
+    """But for those that meet padding: the first and the last of several, or all there is."""
+    standing = 0
+    w = small_integers(rng, (C_out, 8 // groups, K), "float32")
+    a_few_left = machine.cache_bytes(1) // 2 // w.itemsize + 5 + (K - 1) * dilation  # for the last block of depthwise
+    for L, padding in itertools.product((30, 60, 101, 130, a_few_left, 9001), (0, (9, 0), (0, 9), 40)):
+        x = STANDING[memory](small_integers(rng, (2, 8, L), "float32"))
+        options = {"padding": padding, "groups": groups, "dilation": dilation}
+        problem = describe(x.shape, x.dtype, w.shape, w.dtype, **options)
+        algorithm = depthwise if groups == 8 else direct
+        standing += int(algorithm.geometry(problem, True)["in_place"][0])
+        y = conv1d(x, w, **options, algorithm=algorithm.__name__.rpartition(".")[2])
+        assert_exact(y, x=x, w=w, **options)
+    assert (standing > 0) == (memory != "byte-swapped")
+
+
 THREADS = """
 import numba, numpy as np
 from fastconv1d import conv1d, explain, tuning

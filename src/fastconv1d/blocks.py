@@ -15,6 +15,9 @@ memory:
 Where the lanes do not run along what is side by side in memory, the outputs of a block are turned (turning.py) before
 they are stored.
 
+Of few steps and outputs packing would be a good part of the work: blocks of these that meet no padding take the rows of
+x itself for the packed ones (in_place).
+
 Panels have zeros past C_out, so that a vector may be read there.
 
 All add the steps in the same order, in chains and chunks of them (tuning.py), so that an output has the same bits in
@@ -38,12 +41,27 @@ LINE_BYTES = machine.LINE_BYTES  # a global of this module, which Numba takes as
 
 
 @kernel
+def stands_packed(x, t0, t1, g):
+    """Whether for the outputs t0 to t1 the rows of x are themselves what packing would make of them."""
+    first, size = t0 - g.pad_left, x.itemsize
+    return (
+        g.in_place
+        and t1 - t0 >= g.lanes  # those of the last vector, which goes back
+        and first >= 0
+        and first + t1 - t0 + (g.K - 1) * g.shift <= x.shape[2]
+        and x.strides[2] == size
+        and (x.strides[0] | x.strides[1] | address(x)) % size == 0
+        and (g.C == 1 or x.strides[1] % 4096 != 0)  # rows that far apart would share the sets of the cache
+    )
+
+
+@kernel
 def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table):
     """The outputs t0 to t1 of the channels r0 to r1 of the groups g0 to g1, from the address `target` on.
 
     Those of neighbouring channels are y_c elements apart there, those of neighbouring times y_t.
     """
-    size = packed.itemsize
+    size, in_place = packed.itemsize, stands_packed(x, t0, t1, g)
     for s0 in range(0, g.steps, g.block_steps):
         s1 = min(s0 + g.block_steps, g.steps)
         c0, c1 = g0 * g.C, g1 * g.C
@@ -51,27 +69,33 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             c0, c1 = r0, r1
         elif s1 - s0 < g.steps:  # a block of one group, and of some of its channels
             c0, c1 = c0 + s0 // g.K, c0 + (s1 - 1) // g.K + 1
-        a_row, a_column, b_panel, columns = g.steps, 0, 1, 0
+        groups, a_row, a_column, b_row, b_panel, columns = g1 - g0, g.steps, 0, 0, 1, 0
         y_row, rows, y_columns = y_t, t1 - t0, r1 - r0
+        row = x.strides[1] // size if in_place else g.row
         if g.lanes_along == TIMES:
             y_row, rows, y_columns = y_c, r1 - r0, t1 - t0
             a, b = address(w) + (g0 * g.R + r0) * g.steps * size, address(packed)
-            a_next, b_next = g.R * g.steps * size, g.C * g.slots * g.row * size
+            if in_place:
+                b = address(x) + n * x.strides[0] + c0 * x.strides[1] + (t0 - g.pad_left) * size
+            a_next, b_next = g.R * g.steps * size, g.C * g.slots * row * size
+            if g.R == 1:  # the rows of one sweep
+                groups, rows, b_row = 1, groups, g.C * g.slots * row
         else:
             a_row, b_panel, columns = c1 - c0, g.steps, g.tile_columns
             if g.lanes_along == PAIRED_CHANNELS:
                 a_column = 1
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
             a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
-        pack(x, n, c0, c1, g.copies, s0, s1, t0, t1 - t0, g, packed)
-        fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, g)
-        for i in range(g1 - g0):
+        if not in_place:
+            pack(x, n, c0, c1, g.copies, s0, s1, t0, t1 - t0, g, packed)
+        fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, row, g)
+        for i in range(groups):
             call(
                 g.sweep,
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
-                    a_row, a_column, b_panel, s1 - s0, y_row, rows, y_columns,
-                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far,
+                    a_row, a_column, b_row, b_panel, s1 - s0, y_row, rows, y_columns,
+                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far, g.lanes if in_place else 0,
                 ),
             )  # fmt: skip
 

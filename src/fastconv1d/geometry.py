@@ -25,7 +25,7 @@ CountAlong = Callable[[Conv1dProblem, int], tuple[Counts, Counts]]
 FIELDS = (
     "groups C R copies L_out steps K "  # the problem: C and R are the input and output channels of a group
     "stride dilation pad_left mode activation "
-    "lanes_along slots shift row packed scratch "  # the packed block: packing.py
+    "lanes_along slots shift row packed scratch in_place "  # the packed block: packing.py
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks items "  # items: the blocks of one sample of the batch
@@ -58,13 +58,22 @@ def slots_for(problem: Conv1dProblem, block: int) -> int:
     return slots if shared else problem.K
 
 
+def in_place(problem: Conv1dProblem, slots: int, along: int) -> bool:
+    """Whether x may be read where it stands, in blocks that meet no padding (blocks.py): where packing costs much."""
+    p, vectors = problem, problem.L_out // machine.lanes(problem.compute_dtype)
+    few = p.C_in_g * p.K <= tuning.CHAIN and p.C_out_g <= tuning.IN_PLACE_OUTPUTS and vectors >= 2
+    return few and along == runs_along(p) == TIMES and p.stride == slots == 1 and p.x_dtype == p.compute_dtype
+
+
 def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[str, float]:
     """What packing does, see cost.py."""
     p = problem
     slots = slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
     reach = (p.K - 1) // slots * slots * p.dilation // p.stride
     rows = p.C_in if along == TIMES else 1
-    return {"row": rows * slots * blocks, "sample": p.C_in * slots * (p.L_out + blocks * reach)}
+    packed = min((p.pad_left > 0) + (p.pad_right > 0), blocks) if in_place(p, slots, along) else blocks
+    samples = p.C_in * slots * (p.L_out + blocks * reach) * packed / max(blocks, 1)
+    return {"row": rows * slots * packed, "sample": samples}
 
 
 def runs_along(problem: Conv1dProblem) -> int:
@@ -169,6 +178,7 @@ def geometry(
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
         "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 16 * block_steps, **turning,
+        "in_place": in_place(p, slots, lanes_along),
         "block_steps": block_steps, "block_times": block_times,
         "group_blocks": group_blocks, "time_blocks": time_blocks, "row_blocks": row_blocks,
         "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": row_units,

@@ -273,25 +273,25 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
 @kernel
 def new_table(g):
     """Room for where the steps of a block find their operands: two numbers a step, and what they were filled for."""
-    table = np.empty(2 * g.block_steps + 2, np.int64)
-    table[-2:] = -1
+    table = np.empty(2 * g.block_steps + 3, np.int64)
+    table[-3:] = -1
     return table
 
 
 @kernel
-def fill_table(table, s0, s1, c0, channels, columns, g):
+def fill_table(table, s0, s1, c0, channels, columns, row, g):
     """Where the steps s0 to s1 find their operands: table[2 i] for a and table[2 i + 1] for b, see blocks.py."""
     last = table.size - 1
-    if table[last - 1] == s0 and table[last] == channels:
+    if table[last - 2] == s0 and table[last - 1] == channels and table[last] == row:
         return  # the block before filled it
-    table[last - 1], table[last] = s0, channels
+    table[last - 2], table[last - 1], table[last] = s0, channels, row
     c, k = split(s0, g.K)
     c -= c0
     lap, slot = split(k, g.slots)
     for i in range(s1 - s0):
-        place = slot * g.row + lap * g.shift
+        place = slot * row + lap * g.shift
         if g.lanes_along == TIMES:
-            table[2 * i], table[2 * i + 1] = s0 + i, c * g.slots * g.row + place
+            table[2 * i], table[2 * i + 1] = s0 + i, c * g.slots * row + place
         elif g.lanes_along == CHANNELS:
             table[2 * i], table[2 * i + 1] = place * channels + c, (s0 + i) * columns
         else:

@@ -23,12 +23,13 @@ def _sweep(tile):
     """A sweep of `tile`."""
 
     def sweep(
-        a, b, y, table, a_row, a_column, b_panel, steps, y_row,
-        rows, columns, block_rows, tile_columns, first, far,
+        a, b, y, table, a_row, a_column, b_row, b_panel, steps, y_row,
+        rows, columns, block_rows, tile_columns, first, far, whole,
     ):  # fmt: skip
-        """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + c + panel * (b_panel - 1)].
+        """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + r * b_row + c + to_panel].
 
-        (ta, tb) = table[step]; `panel` is the first column of the tile_columns that c is one of.
+        (ta, tb) = table[step]; to_panel = panel * (b_panel - 1), where `panel` is the first column of the tile_columns
+        that c is one of.  With a b_row, rows have nothing in common, and tiles are one row high.
 
         Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays near while
         the rows of the block pass by; then the steps, CHUNK at a time.
@@ -40,6 +41,9 @@ def _sweep(tile):
         `far`: y does not fit the cache, so that a tile asks for the lines of that in the next panel.  Against asking
         for its own, 32 -> 512 K 1 takes 0.88 of the time; 1 -> 84 K 11 takes 0.91 of that without.  Stores past the
         cache lose: 1.5 times for 1 -> 64 K 7, 1.1 for 1 -> 84 K 11.  Zen 4, 2026-11-27.
+
+        `whole`: the lanes of a vector where b ends with the last column, else 0.  The last vector begins so much
+        earlier then, over columns that are made twice.  There must be as many columns, and one chain.
         """
         blocks = pieces(rows, block_rows)
         for block in range(blocks):
@@ -47,9 +51,16 @@ def _sweep(tile):
             height = tiles = least = taller = panel = 0
             while panel < columns:
                 width = min(tile_columns, columns - panel)
+                if whole and width % whole:
+                    if panel:
+                        panel -= whole - width % whole
+                        width = columns - panel
+                    else:
+                        width -= width % whole
                 count = max(columns // tile_columns, 1) if steps <= CHAIN and b_panel == 1 and panel == 0 else 1
-                if height != tallest(y, width, steps):  # seldom: divisions cost as much as a small tile
-                    height = tallest(y, width, steps)
+                most = 1 if b_row else tallest(y, width, steps)
+                if height != most:  # seldom: divisions cost as much as a small tile
+                    height = most
                     tiles = pieces(r1 - r0, height)
                     least = (r1 - r0) // tiles
                     taller = r1 - r0 - least * tiles  # so many tiles have a row more
@@ -63,14 +74,14 @@ def _sweep(tile):
                     for s in range(0, steps, CHUNK):
                         tile(
                             a, a_row, r * a_row + panel * a_column, tile_columns * a_column,
-                            b, panel * b_panel, tile_columns * b_panel, table, s, min(s + CHUNK, steps),
+                            b, r * b_row + panel * b_panel, tile_columns * b_panel, table, s, min(s + CHUNK, steps),
                             y, r * y_row + panel, y_row, tile_columns, r_end - r, width, count,
                             first != 0 and s == 0, ahead if s + CHUNK >= steps else 0,
                         )  # fmt: skip
-                panel += count * tile_columns
+                panel += width + (count - 1) * tile_columns
 
     return sweep
 
 
-sweep_outer = standalone(pointers=3, integers=11)(_sweep(tile_outer))
-sweep_elementwise = standalone(pointers=3, integers=11)(_sweep(tile_elementwise))
+sweep_outer = standalone(pointers=3, integers=13)(_sweep(tile_outer))
+sweep_elementwise = standalone(pointers=3, integers=13)(_sweep(tile_elementwise))

@@ -50,6 +50,12 @@ LONG_BLOCK_TIMES = 3840
 #: 2026-11-27.
 PACKED_AHEAD = 4
 
+#: Outputs of a group, at most, for which x is read where it stands if there is one chain of steps and no padding: the
+#: loads straddle lines then, but nothing is packed.  Depthwise layers of K 3 to 7 and 600 to 100,000 times take 0.6 to
+#: 0.75 of the time, 1 -> 1 K 5 0.7, 16 -> 16 K 1 0.83, 1 -> 16 K 3 0.93; 1 -> 64 K 7, and longer chains, up to 1.1.
+#: Zen 4, 2026-11-27.
+IN_PLACE_OUTPUTS = 16
+
 #: The most bytes of a packed block, unless one of 8 times has more.  Only taps that are absurdly far apart come near:
 #: depthwise in NWC with 32 channels, K 10000 and dilation 900 would take 1.1 GiB, and so takes 40 MiB.
 LARGEST_PACKED_BYTES = 16 * 2**20

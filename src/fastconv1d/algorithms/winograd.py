@@ -528,8 +528,8 @@ def run_winograd(x, w, bias, y, g, part, parts):
                 call(
                     g.sweep,
                     (
-                        a, b, target, address(table), a_row, 0, b_panel, g.steps, g.product_row, rows, columns,
-                        rows, g.tile_columns, 1, 0,
+                        a, b, target, address(table), a_row, 0, 0, b_panel, g.steps, g.product_row,
+                        rows, columns, rows, g.tile_columns, 1, 0, 0,
                     ),
                 )  # fmt: skip
             target = address(y) + n * y.strides[0] + (group * g.R + r0) * y.strides[1] + t0 * y.strides[2]
