@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -34,7 +35,7 @@ from problems import (
     small_integers,
 )
 
-from fastconv1d import conv1d, explain, machine
+from fastconv1d import conv1d, explain, functional, machine, plan
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
 from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES
@@ -227,6 +228,25 @@ def test_small_integers_are_exact(
     problem = arrays(rng, small_integers, case, dtype, layout)
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
     del problem["bias"]
+    assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
+
+
+@pytest.fixture
+def small_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A CPU whose caches hold next to nothing, so that there are many blocks, and what does not fit is asked for."""
+    monkeypatch.setattr(machine, "cache_bytes", {1: 2**11, 2: 2**13}.__getitem__)
+    for cache in (functional._looked_up_call, plan.plan_for):
+        cache.cache_clear()
+    yield
+    for cache in (functional._looked_up_call, plan.plan_for):
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("float32",), blocks() | SOME))
+def test_small_caches(
+    small_caches: None, rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, small_integers, case, dtype, layout)
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
 
 

@@ -33,7 +33,7 @@ from .compile import driver, kernel
 from .epilogue import finish
 from .geometry import PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
-from .simd.arrays import address, call, span
+from .simd.arrays import address, ask_for, call, span, times_of
 from .sweep import even, pieces
 from .turning import place_of, store_turned
 
@@ -62,6 +62,7 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
     Those of neighbouring channels are y_c elements apart there, those of neighbouring times y_t.
     """
     size, in_place = packed.itemsize, stands_packed(x, t0, t1, g)
+    far = 0 if g.turned else g.far
     for s0 in range(0, g.steps, g.block_steps):
         s1 = min(s0 + g.block_steps, g.steps)
         c0, c1 = g0 * g.C, g1 * g.C
@@ -95,9 +96,22 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
                     a_row, a_column, b_row, b_panel, s1 - s0, y_row, rows, y_columns,
-                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far, g.lanes if in_place else 0,
+                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, far, g.lanes if in_place else 0,
                 ),
             )  # fmt: skip
+
+
+@kernel
+def ask_for_channels(x, y, n, r0, r1, t0, t1, g):
+    """Ask for what a block of a channel a lane writes, and for what the next one reads: its rows are short and many.
+
+    1536 channels of 8 times 128 samples, K 4, take 0.82 of the time, 0.88 without the latter.  Zen 4, 2026-11-27.
+    """
+    first, last = max(t0 - g.pad_left, 0), min(t1 - g.pad_left, x.shape[2])
+    for c in range(r0, r1):
+        ask_for(times_of(y, n, c, t0, 1, t1 - t0))
+        if c + r1 - r0 < g.R:
+            ask_for(times_of(x, n, c + r1 - r0, first, 1, last - first))
 
 
 @driver
@@ -120,6 +134,8 @@ def run_blocks(x, w, bias, y, g, part, parts):
         r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
         target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * y.itemsize
         place, place_c, place_t = place_of(turned, target, y_c, y_t, g)
+        if g.far and g.turned and g.lanes_along == PAIRED_CHANNELS:
+            ask_for_channels(x, y, n, r0, r1, t0, t1, g)
         fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
         if g.turned:
             channels, groups = (r1 - r0, g1 - g0) if r1 - r0 < g.R else ((g1 - g0) * g.R, 1)  # neighbours all

@@ -168,7 +168,7 @@ def geometry(
     # The outputs of a block: rows of its groups, which stand as far apart as groups do.
     channels = (block_groups - 1) * C_out_g + min(-(-row_units // row_blocks) * row_unit, C_out_g)
     turning = turning_fields(p, lanes_along, turn, channels, block_times)
-    far = not turn and p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
+    far = p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     group_blocks, time_blocks = -(-groups // block_groups), -(-p.L_out // block_times)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
