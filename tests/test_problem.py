@@ -432,7 +432,13 @@ VALUE_ERRORS = [
     ),
     (
         {"padding": "zeros"},
-        "padding must be an int, a pair (left, right) or one of valid, same, same_lower, causal, full, got 'zeros'",
+        "padding must be an int, a pair (left, right) or one of valid, same, same_lower, causal, full, got 'zeros';"
+        " did you mean padding_mode='zeros'?",
+    ),
+    (
+        {"padding_mode": "same"},
+        "padding_mode must be one of zeros, reflect, replicate, circular, symmetric, constant, edge, wrap,"
+        " got 'same'; did you mean padding='same'?",
     ),
     (
         {"padding_mode": "mirror"},

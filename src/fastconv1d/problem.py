@@ -331,6 +331,12 @@ _ELSEWHERE = {
     ("padding_mode", "nearest"): "replicate",
 }
 
+#: Arguments that are taken for one another, and the values of the other one.
+_TAKEN_FOR: dict[str, tuple[str, Collection[str]]] = {
+    "padding": ("padding_mode", PADDING_MODES),
+    "padding_mode": ("padding", PADDINGS),
+}
+
 
 def choice(name: str, value: object, legal: Collection[str], others: str = "") -> str:
     """Return value, one of the legal names; others tells what else the argument may be."""
@@ -339,17 +345,20 @@ def choice(name: str, value: object, legal: Collection[str], others: str = "") -
     message = f"{name} must be {others}one of {', '.join(legal)}, got {value!r}"
     if not isinstance(value, str):
         raise TypeError(message)
-    raise ValueError(message + "".join(f"; did you mean {meant!r}?" for meant in _meant(name, value.casefold(), legal)))
+    raise ValueError(message + "".join(f"; did you mean {meant}?" for meant in _meant(name, value.casefold(), legal)))
 
 
-def _meant(name: str, value: str, legal: Collection[str]) -> list[str | None]:
+def _meant(name: str, value: str, legal: Collection[str]) -> list[str]:
     """What was meant, if it can be told."""
     from difflib import get_close_matches  # 2 ms
 
     if (name, value) in _ELSEWHERE:
-        return [_ELSEWHERE[name, value]]
+        return [repr(_ELSEWHERE[name, value])]
+    other, values = _TAKEN_FOR.get(name, ("", ()))
+    if value in values:
+        return [f"{other}={value!r}"]
     spelt = {one.casefold(): one for one in legal}
-    return [spelt[one] for one in get_close_matches(value, spelt, 1)]
+    return [repr(spelt[one]) for one in get_close_matches(value, spelt, 1)]
 
 
 def as_dtype(value: Any, name: str) -> np.dtype[Any]:
