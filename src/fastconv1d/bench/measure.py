@@ -19,10 +19,11 @@ TURN_SECONDS = 4e-3
 #: Nobody is waited for longer than this in all turns together, but each has two.
 PATIENCE_SECONDS = 1.0
 
-#: Where several threads work, those of OpenMP and of ONNX Runtime spin after a call, for milliseconds, on the cores
-#: that the next one needs: without a rest 32 -> 512 K 1 ran at 0.37 of ONNX Runtime's speed, with it at 0.94.
-#: Emerald Rapids, 2 cores, 2026-11-23.
-REST_SECONDS = 20e-3
+#: Where several threads work, those of a library spin after a call, on the cores that the next one needs: without a
+#: rest 32 -> 512 K 1 ran at 0.37 of ONNX Runtime's speed, with 20 ms at 0.94 (Emerald Rapids, 2 cores, 2026-11-23).
+#: Those of NumPy's OpenBLAS burn 70 to 80 ms after a call, by /proc/self/task/*/schedstat, those of ONNX Runtime 40,
+#: half as fast beside a call as alone (Zen 4, 2 cores, 2026-11-27).
+REST_SECONDS = 0.1
 
 #: Multiply-adds of one chain, and bytes of an array, in a measurement of the machine.  The array has to be larger than
 #: the caches of a server, 260 MB here.
