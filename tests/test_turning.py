@@ -15,12 +15,14 @@ pytestmark = pytest.mark.generic
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_size_around_a_tile_is_turned(dtype: type) -> None:
+@pytest.mark.parametrize("between", [0, 3])
+def test_every_size_around_a_tile_is_turned(dtype: type, between: int) -> None:
+    """With numbers between the rows, and without."""
     lanes = machine.lanes(np.dtype(dtype))
-    sizes = sorted({1, 2, tuning.FEW, tuning.FEW + 1, lanes - 1, lanes, lanes + 1, 2 * lanes, 2 * lanes + 3} - {0})
+    sizes = {*range(1, tuning.MOST_ZIPPED + 2), lanes - 1, lanes, lanes + 1, 2 * lanes, 2 * lanes + 3} - {0}
     for rows, columns in itertools.product(sizes, sizes):
-        source = np.arange(rows * (columns + 3), dtype=dtype).reshape(rows, columns + 3)
-        target = np.full((columns + 2, rows + 5), -1, dtype)
+        source = np.arange(rows * (columns + between), dtype=dtype).reshape(rows, columns + between)
+        target = np.full((columns + 2, rows + between), -1, dtype)
         expected = target.copy()
         expected[:columns, :rows] = source[:, :columns].T
         sizes = rows, columns, source.shape[1], target.shape[1], lanes

@@ -53,7 +53,8 @@ PACKED_AHEAD = 4
 #: Outputs of a group, at most, for which x is read where it stands if there is one chain of steps and no padding: the
 #: loads straddle lines then, but nothing is packed.  Depthwise layers of K 3 to 7 and 600 to 100,000 times take 0.6 to
 #: 0.75 of the time, 1 -> 1 K 5 0.7, 16 -> 16 K 1 0.83, 1 -> 16 K 3 0.93; 1 -> 64 K 7, and longer chains, up to 1.1.
-#: Zen 4, 2026-11-27.
+#: The same in NWC takes 0.77 to 1.5 of the time for depthwise layers, more for more channels, and 0.95 to 1 for dense
+#: ones, and was given up.  Zen 4, 2026-11-27.
 IN_PLACE_OUTPUTS = 16
 
 #: The most bytes of a packed block, unless one of 8 times has more.  Only taps that are absurdly far apart come near:
@@ -158,6 +159,11 @@ MOST_UNITS = 64
 #: Rows or columns that are turned one number after the other, in 0.9 cycles each; a tile of 16 lanes takes 1.9 cycles a
 #: number for 3 of them, 1.2 for 5, 1.0 for 6, 0.8 for 8 and 0.4 for 16.  Zen 4, 2026-11-27.
 FEW = 5
+
+#: Rows or columns, at most, that are turned a vector of each at a time where nothing stands between them: 0.35 cycles a
+#: number for 2 and 3, 0.5 for 4 and 6, 0.6 for 8, 0.7 for 9.  In NWC 2 -> 2 channels K 5 take 0.53 of the time, 5 -> 5
+#: K 3 0.68, 7 -> 32 K 3 0.89.  Zen 4, 2026-11-27.
+MOST_ZIPPED = 8
 
 #: The share of L2 for the samples of a block of Winograd's algorithm.  0.06 to 0.75 tried on ten layers: 0.125 to 0.5
 #: differ by less than 5 %, 0.06 loses up to 20 %, 0.75 up to 12 %.  Emerald Rapids, 2026-11-23.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from .compile import kernel, standalone
 from .geometry import TIMES
-from .simd.arrays import address, call
-from .simd.moves import transpose_part, transpose_tile
-from .tuning import FEW
+from .simd.arrays import address, call, shifted
+from .simd.moves import transpose_part, transpose_tile, unzip_rows, zip_rows
+from .tuning import FEW, MOST_ZIPPED
 
 
 @kernel
@@ -37,8 +37,18 @@ def turn_tiles(source, target, rows, columns, source_row, target_row, lanes):
 
 @standalone(pointers=2, integers=5, tables=0)
 def turn(source, target, rows, columns, source_row, target_row, lanes):
-    """The same, called by its address."""
-    turn_tiles(source, target, rows, columns, source_row, target_row, lanes)
+    """The same, called by its address; faster where memory holds few numbers a time, and nothing between them."""
+    r = c = 0
+    if 1 < columns <= MOST_ZIPPED and source_row == columns:
+        while r + lanes <= rows:
+            unzip_rows(source, r * columns, target, r, target_row, columns)
+            r += lanes
+    elif 1 < rows <= MOST_ZIPPED and target_row == rows:
+        while c + lanes <= columns:
+            zip_rows(source, c, source_row, target, c * rows, rows)
+            c += lanes
+    source, target = shifted(source, r * source_row + c), shifted(target, c * target_row + r)
+    turn_tiles(source, target, rows - r, columns - c, source_row, target_row, lanes)
 
 
 @kernel

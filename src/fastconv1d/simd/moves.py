@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..tuning import MOST_ZIPPED
 from .vectors import I32, I64, Vectors, times
 
 
@@ -95,6 +97,68 @@ def zip4(typingctx, source, at, step, target, to):  # type: ignore[no-untyped-de
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp), codegen
+
+
+def _chosen(simd: Vectors, vectors: list[ir.Value], places: list[tuple[int, int]]) -> ir.Value:
+    """The lanes of two or more vectors that `places` names, as (vector, lane)."""
+    result = vectors[0]
+    for i, vector in enumerate(vectors[1:], start=1):
+        order = [simd.lanes + lane if v == i else j if i > 1 else lane for j, (v, lane) in enumerate(places)]
+        result = _shuffled(simd, result, vector, order)
+    return result
+
+
+def _for_few(builder: ir.IRBuilder, rows: ir.Value, emit: Callable[[int], None]) -> None:
+    """Code for each number of rows from 2 to MOST_ZIPPED; for others nothing is done."""
+    end = builder.append_basic_block("end")
+    switch = builder.switch(rows, end)
+    for count in range(2, MOST_ZIPPED + 1):
+        block = builder.append_basic_block(f"rows_{count}")
+        switch.add_case(I64(count), block)
+        builder.position_at_end(block)
+        emit(count)
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+@intrinsic
+def unzip_rows(typingctx, source, at, target, to, row, rows):  # type: ignore[no-untyped-def]
+    """target[to + r * row + q] = source[at + q * rows + r] for r < rows and as many q as a vector has lanes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_, at, target_, to, row, rows = arguments
+        simd = Vectors(builder, source.dtype)
+
+        def emit(count: int) -> None:
+            vectors = [simd.load(source_, builder.add(at, I64(i * simd.lanes))) for i in range(count)]
+            for r in range(count):
+                chosen = _chosen(simd, vectors, [divmod(q * count + r, simd.lanes) for q in range(simd.lanes)])
+                simd.store(chosen, target_, builder.add(to, times(builder, row, r)))
+
+        _for_few(builder, rows, emit)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def zip_rows(typingctx, source, at, row, target, to, rows):  # type: ignore[no-untyped-def]
+    """The reverse: target[to + q * rows + r] = source[at + r * row + q]."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source_, at, row, target_, to, rows = arguments
+        simd = Vectors(builder, source.dtype)
+
+        def emit(count: int) -> None:
+            vectors = [simd.load(source_, builder.add(at, times(builder, row, r))) for r in range(count)]
+            for i in range(count):
+                places = [divmod(i * simd.lanes + j, count)[::-1] for j in range(simd.lanes)]
+                simd.store(_chosen(simd, vectors, places), target_, builder.add(to, I64(i * simd.lanes)))
+
+        _for_few(builder, rows, emit)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp, types.intp), codegen
 
 
 def _transposed(simd: Vectors, rows: list[ir.Value]) -> list[ir.Value]:
