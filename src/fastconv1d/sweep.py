@@ -74,8 +74,8 @@ def _sweep(tile):
                     for s in range(0, steps, CHUNK):
                         tile(
                             a, a_row, r * a_row + panel * a_column, tile_columns * a_column,
-                            b, r * b_row + panel * b_panel, tile_columns * b_panel, table, s, min(s + CHUNK, steps),
-                            y, r * y_row + panel, y_row, tile_columns, r_end - r, width, count,
+                            b, r * b_row + panel * b_panel, tile_columns, table, s, min(s + CHUNK, steps),
+                            y, r * y_row + panel, y_row, r_end - r, width, count,
                             first != 0 and s == 0, ahead if s + CHUNK >= steps else 0,
                         )  # fmt: skip
                 panel += width + (count - 1) * tile_columns

@@ -114,7 +114,7 @@ def _align_stack(builder: ir.IRBuilder) -> None:
 def _emit_tiles(
     builder: ir.IRBuilder, dtype: types.Type, rows: int, vectors: int, operands: dict[str, ir.Value], splat: bool
 ) -> None:
-    """`count` tiles of one shape one after the other, of operands and results that are as far apart each time."""
+    """`count` tiles of one shape one after the other: the operands a of two are `a_panel` apart, b and y `panel`."""
     before, tile, done = builder.basic_block, builder.append_basic_block("tile"), builder.append_basic_block("done")
     builder.branch(tile)
     builder.position_at_end(tile)
@@ -126,7 +126,7 @@ def _emit_tiles(
     left.add_incoming(builder.sub(left, I64(1)), after)
     for name, pointer in here.items():
         pointer.add_incoming(operands[name], before)
-        pointer.add_incoming(builder.gep(pointer, [operands[f"{name}_next"]]), after)
+        pointer.add_incoming(builder.gep(pointer, [operands["a_panel" if name == "a" else "panel"]]), after)
     builder.cbranch(builder.icmp_signed(">", left, I64(1)), tile, done)
     builder.position_at_end(done)
 
@@ -255,11 +255,11 @@ def _flush_tile(
 
 
 def _tile_intrinsic(splat: bool) -> Callable[..., None]:
-    names = "a a_row ia a_next b ib b_next table start stop y iy y_row y_next rows width count first ahead".split()
+    names = "a a_row ia a_panel b ib panel table start stop y iy y_row rows width count first ahead".split()
 
     def tile(  # type: ignore[no-untyped-def]
-        typingctx, a, a_row, ia, a_next, b, ib, b_next, table, start, stop,
-        y, iy, y_row, y_next, rows, width, count, first, ahead,
+        typingctx, a, a_row, ia, a_panel, b, ib, panel, table, start, stop,
+        y, iy, y_row, rows, width, count, first, ahead,
     ):  # fmt: skip
         dtype = y.dtype
 
@@ -284,7 +284,7 @@ def _tile_intrinsic(splat: bool) -> Callable[..., None]:
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(a, n, n, n, b, n, n, table, n, n, y, *[n] * 6, types.boolean, n), codegen
+        return types.void(a, n, n, n, b, n, n, table, n, n, y, *[n] * 5, types.boolean, n), codegen
 
     return intrinsic(tile)  # type: ignore[no-any-return]
 
