@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -550,6 +551,7 @@ def test_an_activation_may_be_a_function_of_the_array(rng: Rng, dtype: str) -> N
 # -- errors --------------------------------------------------------------------------------------------
 
 ONES, W = np.ones((2, 4, 9), np.float32), np.ones((6, 4, 3), np.float32)
+Sides = namedtuple("Sides", "left right")
 ERRORS = {
     "channels": ((np.ones((2, 5, 9)), W), {}, ValueError, r"\(2, 5, 9\).*\(6, 4, 3\)"),
     "rank of x": ((np.ones((1, 2, 4, 9)), W), {}, ValueError, r"\(1, 2, 4, 9\)"),
@@ -581,6 +583,7 @@ ERRORS = {
     "dilation of a float in a tuple": ((ONES, W), {"dilation": (1.0,)}, TypeError, "dilation"),
     "groups of a bool in a tuple": ((ONES, W), {"groups": (True,)}, TypeError, "groups"),
     "padding of a bool in a tuple": ((ONES, W), {"padding": (False, 0)}, TypeError, "padding"),
+    "padding of a float in a named tuple": ((ONES, W), {"padding": Sides(0.0, 0)}, TypeError, "padding"),
     "bool": ((ONES > 0, W), {}, TypeError, "bool"),
     "object": ((ONES.astype(object), W), {}, TypeError, "object"),
     "string": ((np.array(["a", "b"]), np.ones(1)), {}, TypeError, "<U1"),
@@ -601,8 +604,22 @@ def test_errors(arrays: Any, options: Any, error: type[Exception], message: str)
     conv1d(ONES, W)
     for name, default in {"stride": (1,), "padding": (0, 0), "dilation": (1,), "groups": (1,)}.items():
         conv1d(ONES, W, **{name: default})  # type: ignore[arg-type]
+    conv1d(ONES, W, padding=Sides(0, 0))
     with pytest.raises(error, match=message):
         conv1d(*arrays, **options)
+
+
+def test_a_number_that_changes_is_looked_at_each_time() -> None:
+    class Number:
+        value = 1
+
+        def __index__(self) -> int:
+            return self.value
+
+    stride = Number()
+    for stride.value in (1, 2, 3):
+        assert conv1d(ONES, W, stride=stride).shape == (2, 6, 6 // stride.value + 1)
+        assert conv1d(ONES, W, stride=(stride,)).shape == conv1d(ONES, W, stride=stride.value).shape
 
 
 # -- memory of a call ----------------------------------------------------------------------------------

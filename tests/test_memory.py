@@ -81,12 +81,44 @@ def test_a_view_of_what_a_result_is_made_of_drops_nothing(x: np.ndarray) -> None
     if not memory._SUPPORTED:
         pytest.skip("results are made of what NumPy gives")
     y = conv1d(x, np.ones(3, np.float32))
-    assert y.base is not None
-    view = y.base[:5]
-    assert type(view) is type(y.base)
+    assert isinstance(y.base, np.ndarray)
+    lent = y.base.base
+    assert isinstance(lent, memory._Lent)
+    view = lent[:5]
+    assert type(view) is memory._Lent
     del view
     gc.collect()
     assert memory._dropped == []
+
+
+def test_what_another_finaliser_holds_is_not_dropped(x: np.ndarray) -> None:
+    """The collector calls the finalisers of all that it finds, and one of them may keep what it has."""
+    kept = []
+
+    class Holder:
+        def __init__(self, value: np.ndarray | None):
+            self.value, self.itself = value, self
+
+        def __del__(self) -> None:
+            kept.append(self.value)
+
+    Holder(conv1d(x, np.ones(3, np.float32)).base)
+    gc.collect()
+    assert len(kept) == 1
+    assert memory._dropped == []
+
+
+KEPT_UNTIL_THE_END = """
+import os
+import numpy as np
+from fastconv1d import conv1d
+os.keep = conv1d(np.ones((1, 1, 60_000), np.float32), np.ones((1, 1, 1), np.float32))[0]
+"""
+
+
+def test_a_result_that_outlives_the_interpreter_is_silent(run_python: RunPython) -> None:
+    child = run_python("-W", "error", "-c", KEPT_UNTIL_THE_END)
+    assert (child.returncode, child.stderr) == (0, "")
 
 
 def test_where_there_are_no_pages_numpy_finds_memory(monkeypatch: pytest.MonkeyPatch, x: np.ndarray) -> None:
@@ -139,12 +171,12 @@ def test_threads_do_not_share_results(x: np.ndarray) -> None:
 
 
 def test_no_memory_is_an_error_that_tells_how_much() -> None:
-    with pytest.raises(MemoryError, match=r"4,398,046,511,096 bytes|4\.00 TiB"):
+    with pytest.raises(MemoryError, match=r"4\.00 TiB"):
         conv1d(np.broadcast_to(np.float32(0), (1, 2**40)), np.ones(3, np.float32))
 
 
 def test_an_absurd_result_is_an_error_that_tells_how_much() -> None:
-    with pytest.raises(MemoryError, match=r"1,000,000,000,000,000 bytes|909\. TiB"):
+    with pytest.raises(MemoryError, match=r"909\. TiB"):
         conv1d(np.broadcast_to(0.0, (125, 10**12)), np.ones(1))
 
 

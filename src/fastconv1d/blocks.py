@@ -12,6 +12,8 @@ memory:
                                                                            (groups, panels, steps, columns)
     PAIRED_CHANNELS   times      channels   the packed times               the same of one group
 
+The groups of a block are swept one after the other, but with one output each they are the rows of one sweep.
+
 Where the lanes do not run along what is side by side in memory, the outputs of a block are turned (turning.py) before
 they are stored.
 
@@ -105,7 +107,8 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
 def ask_for_channels(x, y, n, r0, r1, t0, t1, g):
     """Ask for what a block of a channel a lane writes, and for what the next one reads: its rows are short and many.
 
-    1536 channels of 8 times 128 samples, K 4, take 0.82 of the time, 0.88 without the latter.  Zen 4, 2026-11-27.
+    These lanes are turned only where channel c of y is made of channel c of x, with stride 1.  1536 channels of 8 times
+    128 samples, K 4, take 0.82 to 0.88 of the time, and 0.88 or more without the latter.  Zen 4, 2026-11-27.
     """
     first, last = max(t0 - g.pad_left, 0), min(t1 - g.pad_left, x.shape[2])
     for c in range(r0, r1):

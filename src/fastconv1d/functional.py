@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, SupportsIndex
@@ -183,17 +184,25 @@ def find_call(
     bias_shape, bias_dtype = (None, None) if bias is None else (bias.shape, bias.dtype)
     if callable(activation):
         activation = _any_callable
-    types: Any = None  # inside of tuples: lru_cache heeds those of the arguments only
-    if tuple in (type(stride), type(padding), type(dilation), type(groups)):
-        types = tuple(type(v) is tuple and (*map(type, v),) for v in (stride, padding, dilation, groups))
+    numbers, types = (stride, padding, dilation, groups), None
+    if (type(stride), type(padding), type(dilation), type(groups)) not in _USUAL:
+        types = tuple((*map(type, value),) if isinstance(value, tuple) else (type(value),) for value in numbers)
     arguments = (
-        x.shape, x.dtype, w.shape, w.dtype, bias_shape, bias_dtype, stride, padding, dilation, groups,
+        x.shape, x.dtype, w.shape, w.dtype, bias_shape, bias_dtype, *numbers,
         padding_mode, data_format, activation, algorithm, prepared, types,
     )  # fmt: skip
+    if types and not _CONSTANT.issuperset(itertools.chain(*types)):
+        return _new_call(*arguments)
     try:
         return _looked_up_call(*arguments)
     except TypeError:  # of an argument that can't be a key, or of one that is wrong
         return _new_call(*arguments)
+
+
+#: The types of stride, padding, dilation and groups that need no look into tuples.
+_USUAL = {(int, int, int, int), (int, str, int, int)}
+#: Those of what is in them that is equal to nothing else and stays what it is; other objects with an __index__ may not.
+_CONSTANT = {int, str, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 
 
 def _any_callable(y: np.ndarray) -> None:
@@ -210,5 +219,5 @@ def _new_call(x_shape: Any, x_dtype: Any, w_shape: Any, *arguments: Any) -> Call
     return Call(plan_for(problem, algorithm, prepared), x_shape, len(w_shape))
 
 
-#: By the types too: True and 1.0 equal 1, but are refused.
+#: By the types too, those inside of tuples as an argument of their own: True and 1.0 equal 1, but are refused.
 _looked_up_call = lru_cache(maxsize=4096, typed=True)(_new_call)

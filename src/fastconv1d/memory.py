@@ -37,15 +37,21 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         offset = -room.__array_interface__["data"][0] % machine.LINE_BYTES
         return room[offset : offset + size].view(dtype).reshape(shape)
     pages = _pages(size)
-    return np.empty(shape, dtype) if pages is None else np.ndarray(shape, dtype, _Lent(size, np.uint8, pages))
+    if pages is None:
+        return np.empty(shape, dtype)
+    # The array between is what views have as their base.  _Lent is known to the garbage collector, as all classes made
+    # in Python are, which may call __del__ while another finaliser of the same garbage still has the object.
+    return np.ndarray(shape, dtype, np.ndarray(size, np.uint8, _Lent(size, np.uint8, pages)))
 
 
 class _Lent(np.ndarray):
-    """The base of a result and of all views of it, made of pages: they are dropped when the last of these is gone."""
+    """Pages that a result and all views of it stand in: they are dropped when the last of these is gone."""
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_finalizing():  # the names of this module may be gone
+            return
         pages: Any = self.base
-        if isinstance(pages, mmap.mmap) and not is_finalizing():  # a view that somebody made of it has it as its base
+        if isinstance(pages, mmap.mmap):  # a view that somebody made of it has it as its base
             _drop(pages)
 
 
@@ -76,6 +82,10 @@ def _drop(pages: mmap.mmap) -> None:
         except OSError:  # what can't be marked is not kept
             return
     _dropped.append(pages)
+    if (
+        len(_dropped) == 1
+    ):  # as a rule: what a finaliser does should take no longer than it must, as Ctrl-C is lost there
+        return
     alike = [other for other in _dropped if (len(other) > tuning.KEPT_RESULT_BYTES) == marked]
     while len(alike) > 1 and (len(alike) > tuning.KEPT_RESULTS or sum(map(len, alike)) > tuning.KEPT_RESULT_BYTES):
         with contextlib.suppress(ValueError):  # another thread did it

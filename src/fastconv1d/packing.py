@@ -280,7 +280,10 @@ def new_table(g):
 
 @kernel
 def fill_table(table, s0, s1, c0, channels, columns, row, g):
-    """Where the steps s0 to s1 find their operands: table[2 i] for a and table[2 i + 1] for b, see blocks.py."""
+    """Where the steps s0 to s1 find their operands: table[2 i] for a and table[2 i + 1] for b, see blocks.py.
+
+    `row`: how far apart the slots of packed times stand, or the channels of x where it is not packed.
+    """
     last = table.size - 1
     if table[last - 2] == s0 and table[last - 1] == channels and table[last] == row:
         return  # the block before filled it

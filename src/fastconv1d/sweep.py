@@ -29,7 +29,7 @@ def _sweep(tile):
         """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + r * b_row + c + to_panel].
 
         (ta, tb) = table[step]; to_panel = panel * (b_panel - 1), where `panel` is the first column of the tile_columns
-        that c is one of.  With a b_row, rows have nothing in common, and tiles are one row high.
+        that c is one of.  Where b_row is not 0, rows have nothing in common, and tiles are one row high.
 
         Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays near while
         the rows of the block pass by; then the steps, CHUNK at a time.
@@ -43,7 +43,7 @@ def _sweep(tile):
         cache lose: 1.5 times for 1 -> 64 K 7, 1.1 for 1 -> 84 K 11.  Zen 4, 2026-11-27.
 
         `whole`: the lanes of a vector where b ends with the last column, else 0.  The last vector begins so much
-        earlier then, over columns that are made twice.  There must be as many columns, and one chain.
+        earlier then, over columns that are made twice.  There must be `whole` columns at least, and one chain.
         """
         blocks = pieces(rows, block_rows)
         for block in range(blocks):

@@ -69,7 +69,6 @@ class Calls:
 
 def growth(calls: int) -> tuple[int, int]:
     """Return by how many bytes the process and Python's share of it grew in the second half of so many calls."""
-    tuning.LARGE_RESULT_BYTES = 2**18
     # What grows to its size in the first half: the memory of dropped results, and the threads, which take 20 to 30 MB.
     tuning.KEPT_RESULT_BYTES = 2**24
     tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 50e-6

@@ -23,7 +23,7 @@ class Algorithm:
     refuse: Callable[[Conv1dProblem], str | None]
     #: How it cuts a problem into blocks, whose weights will be `prepared` for many calls or for one.
     geometry: Callable[[Conv1dProblem, bool], np.ndarray]
-    #: What makes of w (C_out, C_in/groups, K), of any strides, the weights as its driver reads them.
+    #: The function that turns w (C_out, C_in/groups, K), of any strides, into the weights as its driver reads them.
     preparation: Callable[[Conv1dProblem, np.ndarray], Callable[[np.ndarray], np.ndarray]]
     driver: Driver
     #: What it does: cost.py.

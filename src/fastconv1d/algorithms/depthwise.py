@@ -2,9 +2,9 @@
 
     y[n, c M + m, t] = sum over k of  w[c M + m, 0, k] * x[n, c, t * stride + k * dilation - pad_left]
 
-There is nothing to share among channels, so memory is the limit while K is small: a few rows are packed, swept and
-finished before the next ones.  In NWC, and in NCW where turning x pays, lanes run along the channels, a vector of x
-times a vector of w.
+There is nothing to share among channels, so memory is the limit while K is small: a few rows are packed, unless they
+can be read where they stand, swept and finished before the next ones.  In NWC, and in NCW where turning x pays, lanes
+run along the channels, a vector of x times a vector of w.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
     """What stands in the lanes: in NWC the channels, in NCW the times, or the channels where turning x pays.
 
-    Vectors of times straddle two lines of the cache at nearly all taps, unless the dilation is a multiple of the lanes,
-    and each row is packed by itself.  With channels in the lanes 256 of them, K 33 and 500 times take 0.8 of the time,
-    4096, K 5 and 40 times 0.35, but 1536, K 4 and 2048 times 1.4, and 256, K 33, 4000 times and dilation 64 1.8.
-    Zen 4, 2026-11-27.
+    Vectors of times straddle two lines of the cache at nearly all taps, unless the dilation is a multiple of the
+    lanes, and each row that meets padding, or has more taps than a chain, is packed by itself.  For these, with
+    channels in the lanes 256 of them, K 33 and 500 times take 0.8 of the time, 4096, K 5 and 40 times 0.35, but 1536,
+    K 4 and 2048 times 1.4, and 256, K 33, 4000 times and dilation 64 1.8.  Zen 4, 2026-11-27.
     """
     p = problem
     if p.channels_last:
@@ -134,7 +134,7 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes of w the weights as blocks.py reads them."""
+    """The function that turns w into the weights as blocks.py reads them."""
     dtype = problem.compute_dtype
     if geometry["lanes_along"][0] == TIMES:
         return partial(flat, dtype=dtype)

@@ -119,7 +119,7 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes of w the weights as blocks.py reads them."""
+    """The function that turns w into the weights as blocks.py reads them."""
     dtype = problem.compute_dtype
     if geometry["lanes_along"][0] == TIMES:
         return partial(flat, dtype=dtype)

@@ -292,7 +292,7 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes of w the weights as the driver reads them."""
+    """The function that turns w into the weights as the driver reads them."""
     return partial(transformed, problem=problem, geometry=geometry)
 
 

@@ -65,7 +65,7 @@ def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes of w the weights, flat in its order."""
+    """The function that turns w into the weights, flat in its order."""
     return partial(flat, dtype=problem.compute_dtype)
 
 

@@ -356,7 +356,7 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes of w the weights as the driver reads them."""
+    """The function that turns w into the weights as the driver reads them."""
     g = SimpleNamespace(**dict(zip(geometry.dtype.names or (), geometry.item(), strict=True)))
     return partial(transformed, g=g, dtype=problem.compute_dtype)
 

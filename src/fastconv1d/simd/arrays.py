@@ -48,7 +48,7 @@ def copied(source: np.ndarray, target: np.ndarray) -> bool:
 
 
 def ask_for(row: np.ndarray) -> None:
-    """Ask for the lines of the cache that a row stands in, whose elements are neighbours, which need not exist."""
+    """Ask for the lines of the cache that a contiguous row stands in; a row that does not exist does no harm."""
 
 
 def _lend(
