@@ -82,9 +82,7 @@ def _drop(pages: mmap.mmap) -> None:
         except OSError:  # what can't be marked is not kept
             return
     _dropped.append(pages)
-    if (
-        len(_dropped) == 1
-    ):  # as a rule: what a finaliser does should take no longer than it must, as Ctrl-C is lost there
+    if len(_dropped) == 1:  # as a rule: Ctrl-C is lost in a finaliser, which should take no longer than it must
         return
     alike = [other for other in _dropped if (len(other) > tuning.KEPT_RESULT_BYTES) == marked]
     while len(alike) > 1 and (len(alike) > tuning.KEPT_RESULTS or sum(map(len, alike)) > tuning.KEPT_RESULT_BYTES):

@@ -23,12 +23,16 @@ PAIRED_CHANNELS is CHANNELS for the channels of the output, of which `copies` re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from . import machine, memory
 from .compile import kernel, standalone
 from .decoding import number
 from .geometry import CHANNELS, MODE_CODES, TIMES, round_up
+from .problem import Conv1dProblem
 from .simd.arrays import address, ask_for, call, channels_of, contiguous, copied, shifted, span, times_of
 from .tuning import PACKED_AHEAD
 from .turning import turn_tiles
@@ -60,6 +64,15 @@ def fill_panels(panels: np.ndarray, w: np.ndarray, groups: int, columns: int) ->
     by_step = w.dtype == dtype and w.flags.aligned and w.T.flags.c_contiguous  # as in NWC: (K, C, C_out)
     sizes = groups, C_out // groups, C, K, columns, machine.lanes(dtype), by_step
     weights_into_panels.run((w.T.reshape(-1) if by_step else flat(w, dtype), panels), sizes)
+
+
+def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that turns w into the weights as blocks.py reads them."""
+    dtype = problem.compute_dtype
+    if geometry["lanes_along"][0] == TIMES:
+        return partial(flat, dtype=dtype)
+    groups, columns = int(geometry["groups"][0]), int(geometry["tile_columns"][0])
+    return partial(in_panels, groups=groups, columns=columns, dtype=dtype)
 
 
 @standalone(pointers=2, integers=7, tables=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import packing
 from ..blocks import run_blocks
 from ..compile import Driver
 from ..cost import Count
@@ -36,19 +37,13 @@ class Algorithm:
 #: plan.py chooses among the first of them that does not refuse and those that transform blocks.
 ALGORITHMS = tuple(
     Algorithm(
-        module.__name__.rpartition(".")[2],
-        module.refuse,
-        module.geometry,
-        module.preparation,
-        driver,
-        module.counts,
-        units,
+        module.__name__.rpartition(".")[2], module.refuse, module.geometry, preparation, driver, module.counts, units
     )
-    for module, driver, units in (
-        (depthwise, run_blocks, None),
-        (direct, run_blocks, None),
-        (winograd, winograd.run_winograd, winograd.UNITS),
-        (fft, fft.run_fft, fft.UNITS),
-        (scalar, scalar.run_loops, None),
+    for module, preparation, driver, units in (
+        (depthwise, packing.preparation, run_blocks, None),
+        (direct, packing.preparation, run_blocks, None),
+        (winograd, winograd.preparation, winograd.run_winograd, winograd.UNITS),
+        (fft, fft.preparation, fft.run_fft, fft.UNITS),
+        (scalar, scalar.preparation, scalar.run_loops, None),
     )
 )

@@ -10,8 +10,6 @@ run along the channels, a vector of x times a vector of w.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -19,7 +17,6 @@ from .. import machine, tuning
 from ..cost import Counts
 from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, packing_counts, round_up
 from ..geometry import geometry as lay_out
-from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
 from ..simd.tiles import tile_for
 from ..sweep import sweep_elementwise, sweep_outer
@@ -131,12 +128,3 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
         "thinned": packing["sample"] * (times_in_lanes and p.stride > 1),
     }
     return running, {} if times_in_lanes else {"prepared weight": p.C_out * p.K}
-
-
-def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that turns w into the weights as blocks.py reads them."""
-    dtype = problem.compute_dtype
-    if geometry["lanes_along"][0] == TIMES:
-        return partial(flat, dtype=dtype)
-    columns = int(geometry["tile_columns"][0])
-    return partial(in_panels, groups=1, columns=columns, dtype=dtype)

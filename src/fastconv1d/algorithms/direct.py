@@ -7,8 +7,6 @@ The lanes run along what is side by side in memory, unless that would leave so m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -17,7 +15,6 @@ from ..compile import jit_disabled
 from ..cost import Counts, seconds
 from ..geometry import TIMES, cheaper_lanes, order_counts, packing_counts, round_up, runs_along, slots_for
 from ..geometry import geometry as lay_out
-from ..packing import flat, in_panels
 from ..problem import Conv1dProblem
 from ..simd.tiles import TILE_ROWS, tile_for
 from ..sweep import sweep_outer
@@ -116,12 +113,3 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
         **order_counts(p, along, packing["sample"]),
     }
     return running, {"prepared weight": p.C_out * steps} if p.channels_last or not times_in_lanes else {}
-
-
-def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that turns w into the weights as blocks.py reads them."""
-    dtype = problem.compute_dtype
-    if geometry["lanes_along"][0] == TIMES:
-        return partial(flat, dtype=dtype)
-    columns = int(geometry["tile_columns"][0])
-    return partial(in_panels, groups=problem.groups, columns=columns, dtype=dtype)

@@ -54,7 +54,7 @@ from ..packing import clear, fill_panels, pack, source_index, split
 from ..problem import Conv1dProblem
 from ..simd.arithmetic import all_finite, products_of
 from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
-from ..simd.moves import copy_lanes, copy_vector, unzip4, zip4
+from ..simd.moves import copy_lanes, copy_vector, unzip_rows, zip_rows
 from ..simd.tiles import tile_for
 from ..sweep import even, sweep_outer
 from ..toom_cook import POINTS, matrices
@@ -90,7 +90,7 @@ def row_to_samples(row, phases, samples, offsets, taps, spacing, tiles, phase_st
     """samples[j * step + u] = sum over i of B[j, i] * row[(4 q + i) * spacing + phase] for every tile u."""
     if spacing == 1:
         for q in range(0, tiles + 1, lanes):
-            unzip4(row, OUTPUTS * q, phases, q, phase_step)
+            unzip_rows(row, OUTPUTS * q, phases, q, phase_step, OUTPUTS)
     else:
         for i in range(OUTPUTS):
             for q in range(tiles // spacing + 1):
@@ -119,7 +119,7 @@ def products_to_row(products, phases, y, offsets, taps, spacing, tiles, phase_st
     if spacing == 1:
         whole = count // (OUTPUTS * lanes) * lanes
         for q in range(0, whole, lanes):
-            zip4(phases, q, phase_step, y, OUTPUTS * q)
+            zip_rows(phases, q, phase_step, y, OUTPUTS * q, OUTPUTS)
         for t in range(OUTPUTS * whole, count):
             y[t] = phases[t % OUTPUTS * phase_step + t // OUTPUTS]
     else:

@@ -45,10 +45,21 @@ def _shuffled(simd: Vectors, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.V
     return simd.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, simd.lanes), lanes))
 
 
+def _chosen(simd: Vectors, vectors: list[ir.Value], places: list[tuple[int, int]]) -> ir.Value:
+    """The lanes of some vectors that `places` names, as (vector, lane)."""
+    result = vectors[0]
+    for i, vector in enumerate(vectors[1:], start=1):
+        order = [simd.lanes + lane if v == i else j if i > 1 else lane for j, (v, lane) in enumerate(places)]
+        result = _shuffled(simd, result, vector, order)
+    return result
+
+
 def _unzipped(simd: Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
-    """Of 2^k vectors, one after the other, every 2^k-th lane from the first on, from the second on, ..."""
-    if len(vectors) == 1:
-        return vectors
+    """Of n vectors, one after the other, every n-th lane from the first on, from the second on, ..."""
+    lanes, count = range(simd.lanes), len(vectors)
+    if count % 2:
+        places = [[divmod(q * count + r, simd.lanes) for q in lanes] for r in range(count)]
+        return vectors if count == 1 else [_chosen(simd, vectors, row) for row in places]
     pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
     halves = [
         _unzipped(simd, [_shuffled(simd, a, b, list(range(odd, 2 * simd.lanes, 2))) for a, b in pairs])
@@ -59,53 +70,16 @@ def _unzipped(simd: Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
 
 def _zipped(simd: Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
     """The reverse."""
-    if len(vectors) == 1:
-        return vectors
+    lanes, count = range(simd.lanes), len(vectors)
+    if count % 2:
+        places = [[divmod(i * simd.lanes + j, count)[::-1] for j in lanes] for i in range(count)]
+        return vectors if count == 1 else [_chosen(simd, vectors, row) for row in places]
     even, odd = _zipped(simd, vectors[::2]), _zipped(simd, vectors[1::2])
     orders = [
         [lane + half for lane in range(at, at + simd.lanes // 2) for half in (0, simd.lanes)]
         for at in (0, simd.lanes // 2)
     ]
     return [_shuffled(simd, a, b, order) for a, b in zip(even, odd, strict=True) for order in orders]
-
-
-@intrinsic
-def unzip4(typingctx, source, at, target, to, step):  # type: ignore[no-untyped-def]
-    """target[to + i * step + q] = source[at + 4 q + i] for i < 4 and as many q as a vector has lanes."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        source_pointer, at, target_pointer, to, step = arguments
-        simd = Vectors(builder, source.dtype)
-        vectors = [simd.load(source_pointer, builder.add(at, I64(i * simd.lanes))) for i in range(4)]
-        for i, vector in enumerate(_unzipped(simd, vectors)):
-            simd.store(vector, target_pointer, builder.add(to, times(builder, step, i)))
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, target, types.intp, types.intp), codegen
-
-
-@intrinsic
-def zip4(typingctx, source, at, step, target, to):  # type: ignore[no-untyped-def]
-    """The reverse: target[to + 4 q + i] = source[at + i * step + q]."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        source_pointer, at, step, target_pointer, to = arguments
-        simd = Vectors(builder, source.dtype)
-        vectors = [simd.load(source_pointer, builder.add(at, times(builder, step, i))) for i in range(4)]
-        for i, vector in enumerate(_zipped(simd, vectors)):
-            simd.store(vector, target_pointer, builder.add(to, I64(i * simd.lanes)))
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, types.intp, target, types.intp), codegen
-
-
-def _chosen(simd: Vectors, vectors: list[ir.Value], places: list[tuple[int, int]]) -> ir.Value:
-    """The lanes of two or more vectors that `places` names, as (vector, lane)."""
-    result = vectors[0]
-    for i, vector in enumerate(vectors[1:], start=1):
-        order = [simd.lanes + lane if v == i else j if i > 1 else lane for j, (v, lane) in enumerate(places)]
-        result = _shuffled(simd, result, vector, order)
-    return result
 
 
 def _for_few(builder: ir.IRBuilder, rows: ir.Value, emit: Callable[[int], None]) -> None:
@@ -131,9 +105,8 @@ def unzip_rows(typingctx, source, at, target, to, row, rows):  # type: ignore[no
 
         def emit(count: int) -> None:
             vectors = [simd.load(source_, builder.add(at, I64(i * simd.lanes))) for i in range(count)]
-            for r in range(count):
-                chosen = _chosen(simd, vectors, [divmod(q * count + r, simd.lanes) for q in range(simd.lanes)])
-                simd.store(chosen, target_, builder.add(to, times(builder, row, r)))
+            for r, vector in enumerate(_unzipped(simd, vectors)):
+                simd.store(vector, target_, builder.add(to, times(builder, row, r)))
 
         _for_few(builder, rows, emit)
         return context.get_dummy_value()
@@ -151,9 +124,8 @@ def zip_rows(typingctx, source, at, row, target, to, rows):  # type: ignore[no-u
 
         def emit(count: int) -> None:
             vectors = [simd.load(source_, builder.add(at, times(builder, row, r))) for r in range(count)]
-            for i in range(count):
-                places = [divmod(i * simd.lanes + j, count)[::-1] for j in range(simd.lanes)]
-                simd.store(_chosen(simd, vectors, places), target_, builder.add(to, I64(i * simd.lanes)))
+            for i, vector in enumerate(_zipped(simd, vectors)):
+                simd.store(vector, target_, builder.add(to, I64(i * simd.lanes)))
 
         _for_few(builder, rows, emit)
         return context.get_dummy_value()
