@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from problems import LAYOUTS, MEMORY, in_layout, normal
 
-from fastconv1d import conv1d, machine, plan, tuning
+from fastconv1d import conv1d, helpers, machine, plan, tuning
 from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import describe
 
@@ -78,8 +78,8 @@ def assert_same_bits(y: Any, expected: Any) -> None:
 
 
 @every_problem
-def test_any_cut_into_parts(algorithm: str, case: str, layout: str, dtype: str) -> None:
-    """By the twin for one thread and that for several, in any number of parts, which are made in any order."""
+def test_any_slices_by_any_team(algorithm: str, case: str, layout: str, dtype: str) -> None:
+    """In one slice or several, which are made in any order."""
     problem = arguments(case, dtype, layout)
     expected = conv1d(**problem, algorithm=algorithm)
     chosen = plan_of(problem, algorithm)
@@ -88,13 +88,13 @@ def test_any_cut_into_parts(algorithm: str, case: str, layout: str, dtype: str) 
         x, w, y = x.transpose(0, 2, 1), w.transpose(2, 1, 0), result.transpose(0, 2, 1)
     else:
         y = result
-    prepared = chosen.prepare_weights(w)
-    for twin, parts in itertools.product((chosen.serial, chosen.parallel), (1, 2, 3, 8, 1000)):
-        for cuts in ([0, parts], sorted({0, parts // 3, parts // 2, parts})):
-            result[...] = np.nan
-            for first, last in reversed(list(itertools.pairwise(cuts))):
-                twin(x, prepared, problem["bias"], y, chosen.geometry, first, last, parts, first == 0)
-            assert_same_bits(result, expected)
+    prepared, items = chosen.prepare_weights(w), chosen.items * len(x)
+    for workers, cuts in itertools.product((1, 2, 5), ([0, items], sorted({0, items // 3, items // 2, items}))):
+        result[...] = np.nan
+        for first, last in reversed(list(itertools.pairwise(cuts))):
+            helpers.summon(min(workers - 1, 1))  # those that do not come are places that nobody takes
+            chosen.compute(x, prepared, problem["bias"], y, chosen.geometry, first, last, workers, True, 1000)
+        assert_same_bits(result, expected)
 
 
 @every_problem
@@ -107,7 +107,6 @@ def test_any_number_of_threads(
     expected = conv1d(**problem)
     monkeypatch.setattr(tuning, "PARALLEL_SECONDS", 0)
     monkeypatch.setattr(tuning, "WAKING_SECONDS", 0)
-    monkeypatch.setattr(tuning, "CROWDED_SECONDS", 0)
     for threads, seconds in itertools.product({1, machine.threads()}, (1, 1e-5)):
         monkeypatch.setattr(tuning, "SLICE_SECONDS", seconds)
         before = numba.get_num_threads()

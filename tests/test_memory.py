@@ -275,7 +275,6 @@ print(explain(x, w, **options).scratch_bytes, (out == 10_000).all())
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the system for its limits")
 @pytest.mark.parametrize("threads", ["serial", "parallel"])
 def test_no_memory_for_a_block_is_an_error_too(run_python: RunPython, threads: str) -> None:
-    """In a parallel region it would be lost: threads that find no memory just stop, and the result stays as it was."""
     child = run_python("-c", NO_MEMORY, threads)
     assert child.returncode == 0, child.stderr
     message, last = child.stdout.splitlines()

@@ -1,145 +1,115 @@
-"""When calls go parallel, that none ends its process, and that Ctrl-C is seen.  What takes longer is in stress/."""
+"""When calls have helpers, how they share them, that none ends its process, and that Ctrl-C is seen.  What takes longer
+is in stress/."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
 from conftest import RunPython
 
-from fastconv1d import conv1d, cores, explain, machine, plan, threads, tuning
+from fastconv1d import compile, conv1d, cores, driver, explain, helpers, machine, plan, sharing, threads, tuning
+from fastconv1d.simd.atomics import load
 
 STRESS = Path(__file__).parent / "stress"
-LAYERS = ("omp", "workqueue")  # those of every Linux; tbb is an extra
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="forks and GNU OpenMP")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="forks and sets of cores")
 
 
 # -- how many ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Two threads, nobody forked, nothing asked for, and a call that came just before."""
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Two threads, nothing asked for, nobody awake, and a call that came just before."""
     monkeypatch.delenv("FASTCONV1D_NUM_THREADS", raising=False)
     machine.threads_asked_for.cache_clear()
     monkeypatch.setattr(machine, "threads", lambda: 2)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
-    monkeypatch.setattr(threads, "_last_call", threads.perf_counter())
-    monkeypatch.setattr(threads, "_last_region", -float("inf"))
-    monkeypatch.setattr(threads, "_crowd", threads.Crowd())
-    monkeypatch.setattr(tuning, "AWAKE_SECONDS", 1e9)
+    monkeypatch.setattr(threads.parallel, "_is_initialized", False)
+    monkeypatch.setattr(threads, "_last_call", float("inf"))
+    monkeypatch.setattr(helpers, "awake", lambda count: False)
     yield monkeypatch
     machine.threads_asked_for.cache_clear()
 
 
-def test_a_call_goes_parallel_where_that_pays(fresh: pytest.MonkeyPatch) -> None:
+def test_a_call_has_helpers_where_that_pays(fresh: pytest.MonkeyPatch) -> None:
     assert threads.threads_for(tuning.PARALLEL_SECONDS) == 2
     assert threads.threads_for(tuning.PARALLEL_SECONDS * 0.9) == 1
-    fresh.setattr(tuning, "AWAKE_SECONDS", 0)  # the last call is long ago
+    fresh.setattr(threads, "_last_call", -float("inf"))
     assert threads.threads_for(tuning.WAKING_SECONDS) == 2
     assert threads.threads_for(tuning.WAKING_SECONDS * 0.9) == 1
+    fresh.setattr(helpers, "awake", lambda count: count == 1)  # but the helper is still there
+    assert threads.threads_for(tuning.PARALLEL_SECONDS) == 2
 
 
 def test_the_count_is_the_least_that_anyone_allows(fresh: pytest.MonkeyPatch) -> None:
+    fresh.setattr(threads.parallel, "_get_num_threads", lambda: pytest.fail("nobody has set it"), raising=False)
     fresh.setattr(machine, "threads", lambda: 8)
-    fresh.setattr(numba, "get_num_threads", lambda: 5)
+    assert threads.threads_for(1) == 8
+    fresh.setattr(threads.parallel, "_is_initialized", True)
+    fresh.setattr(threads.parallel, "_get_num_threads", lambda: 5)
     assert threads.threads_for(1) == 5
     fresh.setattr(machine, "threads", lambda: 3)
     assert threads.threads_for(1) == 3
-    fresh.setattr(machine, "threads", lambda: 1)
-    fresh.setattr(numba, "get_num_threads", lambda: pytest.fail("one thread needs no layer"))
-    assert threads.threads_for(1) == 1
+    fresh.setattr(machine, "threads", lambda: 10**6)
+    fresh.setattr(threads.parallel, "_is_initialized", False)
+    assert threads.threads_for(1) == sharing.MOST_WORKERS
 
 
-@pytest.fixture
-def timed(fresh: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Make a call that the estimate takes for 1 ms take so long, and tell how many threads it used."""
-    now = 0.0
-    fresh.setattr(threads, "perf_counter", lambda: now)
-    fresh.setattr(threads, "_last_region", 0.0)
-
-    def call(seconds: float, estimate: float = 1e-3) -> int:
-        nonlocal now
-        with threads.workers_for(estimate) as (workers, _):
-            now += seconds
-        return workers
-
-    return call
-
-
-def test_two_slow_regions_and_a_better_trial_make_calls_use_one_thread_for_a_while(timed: Callable[..., int]) -> None:
-    assert [timed(4e-3), timed(4e-3)] == [2, 2]
-    assert timed(1.2e-3) == 1
-    assert timed(tuning.CROWDED_SECONDS / 2) == 1
-    assert timed(1, estimate=tuning.CROWDED_SECONDS) == 2, "a long call"
-    assert [timed(0.5e-3), timed(4e-3), timed(0.5e-3), timed(4e-3), timed(4e-3)] == [2] * 5, "until they are slow again"
-    assert timed(1.2e-3) == 1
-
-
-def test_a_trial_that_is_no_better_ends_the_trials_for_a_while(timed: Callable[..., int]) -> None:
-    assert [timed(2e-3), timed(2e-3), timed(3e-3)] == [2, 2, 1], "the estimate was wrong"
-    assert [timed(2e-3) for _ in range(10)] == [2] * 10
-    assert [timed(tuning.TRUSTED_SECONDS), timed(2e-3), timed(3e-3)] == [2, 2, 1], "until a while is over"
-
-
-def test_slow_regions_of_several_threads_at_once_ask_for_one_trial_too() -> None:
-    crowd = threads.Crowd()
-    for _ in range(5):  # those that began before they were told to stay serial
-        crowd.learn(4, parallel=True)
-    assert crowd.wants_one()
-    crowd.learn(1, parallel=False)
-    assert crowd.one_until > threads.perf_counter()
-    assert crowd.slow == []
-
-
-def test_regions_that_woke_threads_and_calls_beside_others_teach_nothing(
-    fresh: pytest.MonkeyPatch, timed: Callable[..., int]
-) -> None:
-    fresh.setattr(tuning, "AWAKE_SECONDS", -1)  # they are always asleep
-    assert [timed(4e-3), timed(4e-3), timed(4e-3)] == [2, 2, 2]
-    fresh.setattr(tuning, "AWAKE_SECONDS", 1e9)
-    assert [timed(4e-3), timed(4e-3)] == [2, 2]
-    with threads.workers_for(1):  # a call that is alone
-        fresh.setattr(threads._crowd, "slow", [])
-        assert [timed(9e-3), timed(9e-3), timed(9e-3)] == [1, 1, 1]
-    assert timed(4e-3) == 2
-
-
-def test_one_region_at_a_time(fresh: pytest.MonkeyPatch) -> None:
-    with threads.workers_for(1) as outer, threads.workers_for(1) as inner:
-        assert (outer, inner) == ((2, True), (1, False))  # the last region is long ago
-    with pytest.raises(KeyboardInterrupt), threads.workers_for(1):
-        raise KeyboardInterrupt
-    with threads.workers_for(1) as later:
-        assert later == (2, False)
-
-
-def test_workqueue_is_for_the_main_thread_of_who_asks(fresh: pytest.MonkeyPatch) -> None:
-    fresh.setattr(numba, "threading_layer", lambda: "workqueue")
-    assert threads.threads_for(1) == 1
-    fresh.setenv("FASTCONV1D_NUM_THREADS", "2")
-    machine.threads_asked_for.cache_clear()
-    assert threads.threads_for(1) == 2
-    elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.append(threads.threads_for(1)))
-    thread.start()
-    thread.join()
-    assert elsewhere == [1]
-
-
-def test_the_callers_own_count_stays(fresh: pytest.MonkeyPatch) -> None:
+def test_numbas_own_count_is_heeded_and_stays(fresh: pytest.MonkeyPatch) -> None:
     fresh.undo()
     before = numba.get_num_threads()
-    conv1d(np.ones((1, 64, 20_000), np.float32), np.ones((64, 64, 3), np.float32))
-    assert numba.get_num_threads() == before
+    try:
+        numba.set_num_threads(1)
+        assert threads.threads_for(1) == 1
+        numba.set_num_threads(before)
+        assert threads.threads_for(1) == min(before, machine.threads())
+        conv1d(np.ones((1, 64, 20_000), np.float32), np.ones((64, 64, 3), np.float32))
+        assert numba.get_num_threads() == before
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_numbas_threads_are_not_started(run_python: RunPython) -> None:
+    code = "import numpy as np, fastconv1d; from numba.np.ufunc import parallel as p;"
+    code += "fastconv1d.conv1d(np.ones((1, 64, 20_000), 'f'), np.ones((64, 64, 3), 'f')); print(p._is_initialized)"
+    assert run_python("-c", code).stdout == "False\n"
+
+
+def team_of(seconds: float = 1.0) -> list[threads.Team]:
+    """The team that a call would have."""
+    teams: list[threads.Team] = []
+    threads.with_helpers(seconds, 9, teams.append)
+    return teams
+
+
+def test_one_call_at_a_time_has_helpers(fresh: pytest.MonkeyPatch) -> None:
+    inner = []
+    threads.with_helpers(1, 9, lambda team: inner.extend([team[:2], *team_of()]))
+    assert inner == [(2, True), threads.ALONE]
+
+    def fail(team: threads.Team) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.with_helpers(1, 9, fail)
+    assert helpers.region == {}
+    fresh.setattr(helpers, "awake", lambda count: True)
+    assert team_of()[0][:2] == (2, False)
+
+
+def test_a_helper_is_awaited_longer_where_items_are_long(fresh: pytest.MonkeyPatch) -> None:
+    short, long = team_of(1e-3)[0][2], team_of(1)[0][2]
+    assert short < long == pytest.approx(helpers.looks(tuning.STALLED_ITEMS / 9), rel=0.01)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "1e1"])
@@ -209,98 +179,258 @@ def test_the_quota_holds_unless_more_is_asked_for(
     assert machine.threads.__wrapped__() == count
 
 
+# -- sharing ----------------------------------------------------------------------------------------
+
+
+@numba.njit(nogil=True)
+def deal(shares, first, last, workers):  # type: ignore[no-untyped-def]
+    sharing.deal(shares, first, last, workers)
+
+
+@numba.njit(nogil=True)
+def count_items(shares, slot, counts, first):  # type: ignore[no-untyped-def]
+    share = shares + slot * sharing.SHARE_BYTES
+    item, last = sharing.claim(share)
+    while item < last:
+        counts[item - first] += 1
+        item, last = sharing.after(item, last, share)
+
+
+@pytest.mark.parametrize(("workers", "present"), [(1, 1), (2, 1), (2, 2), (3, 2), (5, 5), (8, 3)])
+def test_every_item_is_claimed_once_whoever_comes(rng: np.random.Generator, workers: int, present: int) -> None:
+    room = np.zeros(workers * sharing.SHARE_BYTES // 8, np.int64)
+    for items in (0, 1, 2, workers, *rng.integers(1, 5000, 60)):
+        first, counts = int(rng.integers(0, 2**40)), np.zeros(items, np.int8)
+        deal(room.ctypes.data, first, first + items, workers)
+        slots = rng.permutation(workers)[:present]
+        crew = [threading.Thread(target=count_items, args=(room.ctypes.data, s, counts, first)) for s in slots[1:]]
+        for thread in crew:
+            thread.start()
+        count_items(room.ctypes.data, slots[0], counts, first)
+        for thread in crew:
+            thread.join()
+        assert (counts == 1).all()
+
+
+def test_shares_differ_by_one_at_most() -> None:
+    room = np.zeros(3 * sharing.SHARE_BYTES // 8, np.int64)
+    deal(room.ctypes.data, 0, 11, 3)
+    left = [int(word) for word in room[:: sharing.SHARE_BYTES // 8]]
+    assert [(word >> 32, word % 2**32) for word in left] == [(0, 3), (3, 7), (7, 11)]
+
+
+# -- helpers ----------------------------------------------------------------------------------------
+
+
+def test_helpers_sleep_after_a_while_and_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "threads", lambda: 3)
+    monkeypatch.setattr(threads.parallel, "_is_initialized", False)  # whatever Numba's number is
+
+    def wait_until(true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    for _ in range(3):
+        threads.with_helpers(1, 9, lambda team: wait_until(lambda: helpers.awake(2)))
+        wait_until(lambda: all(helper.asleep for helper in helpers._helpers))
+    assert not helpers.awake(len(helpers._helpers) + 1)
+    assert len(helpers._helpers) >= 2
+    assert threading.active_count() == 1, "those that programs wait for"
+
+
+def test_a_process_that_may_not_have_more_threads_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(helpers._thread, "start_new_thread", fail)
+    there = len(helpers._helpers)
+    assert helpers.summon(there + 1) == there
+    monkeypatch.setattr(helpers, "_helpers", [])
+    monkeypatch.setattr(machine, "threads", lambda: 2)
+    assert team_of() == [threads.ALONE]
+
+
+@driver.driver
+def mark(x, w, bias, y, g, share):  # type: ignore[no-untyped-def]
+    """1 more in y for each item; without memory where w says so."""
+    slot = load(share + sharing.SLOT)
+    room = np.empty(2**50 if w[min(slot, 1)] else 1)
+    item, last = sharing.claim(share)
+    while item < last:
+        for _ in range(1000):
+            y[0, 0, item] = y[0, 0, item] * 0.5
+        y[0, 0, item] += 1
+        item, last = sharing.after(item, last, share)
+    room[0] = 0
+
+
+def marked(team: threads.Team, *fails: bool) -> np.ndarray:
+    geometry = plan.plan_for(explain((1, 1, 9), (1, 1, 3)).problem, "direct", False).geometry
+    x, y, w = np.zeros((1, 1, 1)), np.zeros((1, 1, 200)), np.array(fails, float)
+    compute = mark.compiled(x.dtype, y.dtype, geometry.dtype)
+    compute(x, w, w[:0], y, geometry, 0, 200, *team)
+    return y
+
+
+def test_a_helper_without_memory_leaves_its_items_to_the_others() -> None:
+    for _ in range(50):
+        helpers.summon(1)
+        assert (marked((2, True, 100), False, True) == 1).all()
+
+
+@pytest.mark.parametrize("team", [threads.ALONE, (2, True, 100), (4, False, 0)])
+def test_a_call_that_has_no_memory_says_so(team: threads.Team) -> None:
+    for _ in range(20):
+        helpers.summon(1)
+        with pytest.raises(MemoryError):
+            marked(team, True, False)
+
+
+def test_a_helper_that_is_late_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After no look at all, in calls that are right all the same."""
+    monkeypatch.setattr(machine, "threads", lambda: 4)
+    for patience in (0, 1, 50) * 20:
+        helpers.summon(3)
+        assert (marked((4, False, patience), False, False) == 1).all()
+
+
+STORM = """
+import random, signal, sys
+import numpy as np
+import fastconv1d
+from fastconv1d import helpers, machine, tuning
+machine.threads = lambda: 2
+tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 0
+x, w = np.ones((1, 16, 600), np.float32), np.ones((16, 16, 3), np.float32)
+expected = fastconv1d.conv1d(x, w)
+def interrupt(*_):
+    if armed:
+        raise KeyboardInterrupt
+seen, armed = 0, False
+signal.signal(signal.SIGALRM, interrupt)
+for i in range(3000):
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
+    try:
+        armed = True
+        for _ in range(5):
+            y = fastconv1d.conv1d(x, w)
+    except KeyboardInterrupt:
+        seen += 1
+    armed = False
+    assert helpers.region == {}, i
+assert np.array_equal(fastconv1d.conv1d(x, w), expected)
+print(seen > 100)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_ctrl_c_at_any_line_leaves_the_helpers_to_the_next_call(run_python: RunPython) -> None:
+    child = run_python("-c", STORM)
+    assert child.stdout == "True\n", child.stderr
+
+
 # -- cores ------------------------------------------------------------------------------------------
 
 
 @linux
-def test_a_woken_thread_leaves_the_core_that_woke_it_and_may_come_back() -> None:
-    waking, spread, current = numba.njit(cores.waking), numba.njit(cores.spread), cores._current
+def test_a_thread_leaves_a_core_and_may_come_back() -> None:
+    current, leave = cores._current, cores.leave
 
     @numba.njit
-    def woken():  # type: ignore[no-untyped-def]
-        waker, arrived = waking(2)
-        spread(waker, 1, arrived)
-        return waker, current(), arrived[1]
+    def left(core):  # type: ignore[no-untyped-def]
+        if core < 0:
+            core = np.int64(current())
+        leave(core)
+        return core != current()
 
     allowed = os.sched_getaffinity(0)
     moves = []
     for _ in range(20):
-        waker, core, arrived = woken()
-        assert arrived == 1
+        moves.append(left(-1))
         assert os.sched_getaffinity(0) == allowed
-        moves.append(core != waker)
     assert any(moves) == (len(allowed) > 1)
 
 
 @linux
-def test_the_one_that_wakes_waits_for_nobody_long() -> None:
-    spread = numba.njit(cores.spread)
-    arrived = np.zeros(2, np.uint8)
-    spread(0, 0, arrived)
-    assert arrived.tolist() == [1, 0]
+def test_a_thread_is_fetched_and_may_leave_again() -> None:
+    current, fetch = cores._current, cores.fetch
 
+    @numba.njit
+    def fetched(thread):  # type: ignore[no-untyped-def]
+        fetch(thread)
+        return current()
 
-# -- tbb --------------------------------------------------------------------------------------------
+    def core_of(thread: int) -> int:
+        return int(Path(f"/proc/self/task/{thread}/stat").read_text().rsplit(")", 1)[1].split()[36])
 
+    @numba.njit(nogil=True)
+    def spin(stop):  # type: ignore[no-untyped-def]
+        while load(stop) == 0:
+            pass
 
-@linux
-def test_the_tbb_of_a_virtual_environment_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
-    monkeypatch.setattr(threads.ctypes, "CDLL", lambda name, mode: loaded.append(name))
-    for layer in ("default", "tbb", "safe", "omp", "workqueue"):
-        monkeypatch.setattr(numba.config, "THREADING_LAYER", layer)
-        threads._load_tbb()
-    monkeypatch.setattr(numba.config, "THREADING_LAYER", "default")
-    monkeypatch.setattr(numba.config, "THREADING_LAYER_PRIORITY", ["omp", "tbb", "workqueue"])
-    threads._load_tbb()
-    assert loaded == [str(Path(sys.prefix, "lib", "libtbb.so.12"))] * 3
+    stop = np.ones(1, np.int64)
+    spin(stop.ctypes.data)  # compiles
+    stop[0] = 0
+    other = threading.Thread(target=spin, args=(stop.ctypes.data,))
+    other.start()
+    try:
+        thread = other.native_id
+        assert thread is not None
+        allowed = os.sched_getaffinity(thread)
+        moves = []
+        for _ in range(50):
+            time.sleep(0.001)
+            core = fetched(thread)
+            assert os.sched_getaffinity(thread) == allowed
+            moves.append(core_of(thread) == core)
+        assert any(moves) or len(allowed) == 1
+    finally:
+        stop[0] = 1
+        other.join()
+    assert fetched(2**22 + 1) >= 0  # one that has ended
 
 
 # -- processes --------------------------------------------------------------------------------------
 
-
-def situation(run_python: RunPython, layer: str, name: str, *options: str) -> tuple[int, str]:
-    """Return how the process ended and what it said last."""
-    script = str(STRESS / "start_methods.py")
-    child = run_python(script, "--layer", layer, "--situation", name, *options, NUMBA_THREADING_LAYER=layer)
-    *_, last = child.stdout.splitlines() or [""]
-    return child.returncode, last
-
-
-# layer, situation, threads in the end, and how the process ends without what fastconv1d does about it
-DANGERS = [
-    ("omp", "fork_after_use", "1 thread", -15),
-    ("workqueue", "in_threads", "1 thread", -6),
-    ("workqueue", "nested", "1 thread", -6),
-    ("workqueue", "beside_another_library", "1 thread", -6),
-]
+PARALLEL = f"{min(machine.threads(), 2)} thread{'s' * (machine.threads() > 1)}"
 
 
 @linux
-@pytest.mark.parametrize(("layer", "name", "end", "otherwise"), DANGERS)
-def test_no_situation_ends_the_process(run_python: RunPython, layer: str, name: str, end: str, otherwise: int) -> None:
-    assert situation(run_python, layer, name) == (0, end)
-    assert situation(run_python, layer, name, "--without-remedies")[0] == otherwise
+@pytest.mark.parametrize("name", ["fork_before_use", "fork_after_use", "fork_of_fork", "fork_after_openmp"])
+def test_a_child_has_helpers_of_its_own(run_python: RunPython, name: str) -> None:
+    child = run_python(str(STRESS / "start_methods.py"), "--situation", name)
+    assert (child.returncode, child.stdout) == (0, PARALLEL + "\n"), child.stderr
 
 
-@linux
-def test_a_child_does_not_wait_for_the_threads_of_another_library(run_python: RunPython) -> None:
-    """Which it would until an alarm ends it."""
-    assert situation(run_python, "omp", "fork_after_openmp") == (0, "1 thread")
+@pytest.mark.parametrize("name", ["in_threads", "nested", "beside_another_library", "daemon_at_exit", "atexit_handler"])
+def test_no_situation_ends_the_process(run_python: RunPython, name: str) -> None:
+    child = run_python(str(STRESS / "start_methods.py"), "--situation", name, NUMBA_THREADING_LAYER="omp")
+    assert child.returncode == 0, child.stderr
+    assert child.stdout in ("1 thread\n", "2 threads\n")
 
 
-@linux
-def test_a_child_that_was_forked_early_is_parallel(run_python: RunPython) -> None:
-    child = situation(run_python, "omp", "fork_before_use")
-    assert child == (0, f"{min(machine.threads(), 2)} thread{'s' * (machine.threads() > 1)}")
+def test_calls_after_the_helpers_have_ended_do_without(run_python: RunPython) -> None:
+    code = """
+import atexit
+def last():
+    print((fastconv1d.conv1d(x, w, algorithm="direct") == 192).all(), fastconv1d.helpers._helpers[0].working.locked())
+atexit.register(last)
+import numpy as np, fastconv1d, fastconv1d.helpers
+x, w = np.ones((1, 64, 20_000), np.float32), np.ones((64, 64, 3), np.float32)
+fastconv1d.machine.threads = lambda: 2
+fastconv1d.conv1d(x, w, algorithm="direct")
+"""
+    child = run_python("-W", "error", "-c", code)
+    assert (child.stdout, child.stderr) == ("True False\n", "")
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_many_threads_at_once(run_python: RunPython, layer: str) -> None:
-    child = run_python(str(STRESS / "threads.py"), "--calls", "8000", "--here", NUMBA_THREADING_LAYER=layer)
+def test_many_threads_at_once(run_python: RunPython) -> None:
+    child = run_python(str(STRESS / "threads.py"), "--calls", "20000")
     assert child.returncode == 0, child.stdout + child.stderr
-    assert child.stdout.startswith(f"{layer}: 8 threads, 8,000 calls")
-    assert ("on 2" in child.stdout) == (layer == "omp" and machine.threads() > 1)
+    assert child.stdout.startswith("8 threads, 20,000 calls")
+    assert ("on 2" in child.stdout) == (machine.threads() > 1)
 
 
 def test_other_threads_run_during_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,31 +474,27 @@ def test_ctrl_c_is_seen_during_a_long_call(run_python: RunPython, slices: float,
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "winograd", "fft"])
-def test_slices_keep_all_threads_busy(fresh: pytest.MonkeyPatch, algorithm: str) -> None:
-    """Eight blocks in twelve parts took three quarters longer on two threads: some parts had none, some slices one."""
+def test_slices_cover_a_call_and_are_no_shorter_than_its_workers(fresh: pytest.MonkeyPatch, algorithm: str) -> None:
     chosen = plan.plan_for(explain((1, 1280, 3000), (1280, 1280, 3)).problem, algorithm, True)
-    slices: list[tuple[int, int, int]] = []
+    slices: list[tuple[int, int]] = []
     now = 0.0
 
-    def record(*arguments: object) -> None:
+    def record(*arguments: Any) -> None:
         nonlocal now
-        first, last, parts = (int(str(argument)) for argument in arguments[-4:-1])
-        slices.append((first, last, parts))
-        now += 0.3 * tuning.SLICE_SECONDS * (last - first)  # so that three parts would fill a slice
+        first, last, workers, *_ = arguments[-5:]
+        slices.append((first, last))
+        assert workers == 2
+        now += 0.3 * tuning.SLICE_SECONDS * (last - first)  # so that three items would fill a slice
 
-    fresh.setitem(chosen.__dict__, "parallel", record)
+    fresh.setitem(chosen.__dict__, "compute", record)
     fresh.setattr(plan, "perf_counter", lambda: now)
     fresh.setattr(tuning, "SLICE_SECONDS", chosen.seconds / 100)
     none = np.empty((1, 1, 1), np.float32)
     chosen.run(none, (none, none), none)
     assert len(slices) > 1
-    covered = 0
-    for first, last, parts in slices:
-        assert first == covered
-        assert (last - first) % 2 == 0
-        assert parts <= max(2, chosen.items)
-        covered = last
-    assert covered == parts
+    assert [first for first, _ in slices] == [0, *(last for _, last in slices[:-1])]
+    assert slices[-1][1] == chosen.items
+    assert all((last - first) % 2 == 0 for first, last in slices[:-1])
 
 
 def test_no_block_takes_long() -> None:
@@ -383,3 +509,35 @@ def test_no_block_takes_long() -> None:
             chosen = plan.plan_for(problem, "direct" if dtype == "float32" else "scalar", False)
             blocks = chosen.geometry[0].items
             assert chosen.seconds / blocks < 3 * tuning.BLOCK_SECONDS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_ctrl_c_waits_for_machine_code_unless_it_comes_twice(times: int) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
+    done, interrupted = 0, False
+    try:
+        with compile._late_interrupts():
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+                done += 1
+            done = times
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    assert interrupted == (times > 0)
+    assert done == min(times, 1)
+
+
+def test_ctrl_c_is_let_alone_in_other_threads() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def look() -> None:
+        with compile._late_interrupts():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -15,6 +15,7 @@ from numba.core.codegen import ll  # the LLVM that Numba compiles with
 from . import __version__, cache_info, explain, machine, warmup
 from .bench import command
 from .simd.tiles import TILE_ROWS, most_vectors
+from .threads import threads_for
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 DTYPES = ("float16", "float32", "float64", "complex64", "int64")
@@ -38,7 +39,7 @@ def info() -> Iterator[tuple[str, str]]:
     yield "", f"{machine.registers()} registers, {'' if machine.has_fma() else 'no '}fused multiply-add"
     yield "", f"tile of {TILE_ROWS} rows by {most_vectors(TILE_ROWS)} vectors"
     yield "caches", f"L1 {machine.cache_bytes(1) // 1024} KiB, L2 {machine.cache_bytes(2) // 1024} KiB a core"
-    yield "threads", threads()
+    yield "threads", f"{threads_for(float('inf'))} of {machine.threads()}"
     yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else kept()
     yield "algorithms", "".join(f"{kind:12}" for kind in LAYERS).rstrip()
     for dtype in DTYPES:
@@ -51,14 +52,6 @@ def kept() -> str:
     if cache.directory is None:
         return f"compiled in every process: {cache.reason}"
     return f"{cache.files} kept in {cache.directory}, {cache.bytes / 2**20:.1f} MiB"
-
-
-def threads() -> str:
-    try:
-        count = numba.get_num_threads()  # starts them, which settles the layer
-        return f"{count} of {machine.threads()}, layer {numba.threading_layer()}"
-    except ValueError as error:
-        return f"{machine.threads()}, but: {' '.join(str(error).split())}"
 
 
 def algorithm(dtype: str, kind: str) -> str:

@@ -31,10 +31,12 @@ from __future__ import annotations
 import numpy as np
 
 from . import machine
-from .compile import driver, kernel
+from .compile import kernel
+from .driver import driver
 from .epilogue import finish
 from .geometry import PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
+from .sharing import after, claim
 from .simd.arrays import address, ask_for, call, span, times_of
 from .sweep import even, pieces
 from .turning import place_of, store_turned
@@ -118,16 +120,16 @@ def ask_for_channels(x, y, n, r0, r1, t0, t1, g):
 
 
 @driver
-def run_blocks(x, w, bias, y, g, part, parts):
-    """One part of the blocks, neighbours all."""
+def run_blocks(x, w, bias, y, g, share):
+    """The blocks of a share."""
     line = LINE_BYTES // y.itemsize  # vectors that straddle two lines are read at half of the speed
     room = np.empty(g.packed + g.turned + line, y.dtype)
     packed = span(room, -address(room) % LINE_BYTES // y.itemsize, g.packed)
     turned = span(packed, g.packed, g.turned)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
-    items = x.shape[0] * g.items
-    for item in range(even(items, parts, part), even(items, parts, part + 1)):
+    item, last = claim(share)
+    while item < last:
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)
         n, group_block = split(rest, g.group_blocks)
@@ -148,4 +150,5 @@ def run_blocks(x, w, bias, y, g, part, parts):
         if bias.size or g.activation:
             for group in range(g0, g1):
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
+        item, last = after(item, last, share)
     room[0] = 0  # keeps it until here: `packed` and `turned` are only lent

@@ -1,10 +1,14 @@
-"""Threads that were asleep spread over the cores.
+"""Which thread runs on which core, where Linux leaves one waiting for a core though another is idle or ours.
 
-Linux lets a woken thread run where it ran before, if that core is idle.  In a virtual machine whose idle cores are
-given back to the host it takes them for busy, and puts the thread on the core of the one that woke it, which computes,
-and then spins until the other is done: 1 ms of work for each of two threads took 6.9 ms after 20 ms of idleness
-(median of 60; 2 virtual cores, Linux 6.18, GNU OpenMP, 2026-11-24).  So the one that wakes gives way, and the woken
-ones leave its core, after which they may run anywhere again: 1.2 ms.
+It lets a woken thread run where it ran before, if that core is idle.  In a virtual machine whose idle cores are given
+back to the host it takes them for busy, and puts the thread on the core of the one that woke it, which computes: 1 ms
+of work for each of two threads took 6.9 ms after 20 ms of idleness.  So the one that wakes gives way, and the woken one
+leaves its core, after which it may run anywhere again: 1.2 ms (median of 60; 2 virtual cores, Linux 6.18, GNU OpenMP,
+2026-11-24).
+
+And where another's thread spins on a core, a helper gets it for 3 ms of each 6, and is sent off it in the midst of an
+item.  The caller, who has nothing left to do, would wait for 3 ms; so it fetches the helper to its own core, and gives
+way.  tuning.py has the figures.
 """
 
 from __future__ import annotations
@@ -14,16 +18,14 @@ import os
 import numpy as np
 from numba import types
 
-from .simd.arrays import address
+from .compile import kernel
+from .simd.atomics import load, room_on_stack, store
 
-#: Other systems have no such calls, and what they do with woken threads was not seen.
+#: Other systems have no such calls, and what they do with such threads was not seen.
 SUPPORTED = hasattr(os, "sched_setaffinity")
 
 #: A set of cores as the C library has it: 1024 bits.
-SET_WORDS = 16
-
-#: How often to look whether the others are there, which they are after 2 us if they are awake, before giving way.
-PATIENCE = 500
+SET_BYTES, TWO_SETS_BYTES = 128, 256
 
 _current = types.ExternalFunction("sched_getcpu", types.int32())
 _yield = types.ExternalFunction("sched_yield", types.int32())
@@ -31,30 +33,42 @@ _allowed = types.ExternalFunction("sched_getaffinity", types.int32(types.int32, 
 _allow = types.ExternalFunction("sched_setaffinity", types.int32(types.int32, types.intp, types.intp))
 
 
-def waking(workers):  # type: ignore[no-untyped-def]
-    """The core of the thread that wakes others, and a place for each worker to say that it is there."""
-    return _current() if SUPPORTED else -1, np.zeros(workers, np.uint8)
+@kernel
+def this_core():
+    """The core that this thread runs on, or -1."""
+    return np.int64(_current()) if SUPPORTED else np.int64(-1)
 
 
-def spread(waker, worker, arrived):  # type: ignore[no-untyped-def]
-    """What each worker does first: worker 0 woke the others on the core `waker`; `arrived` has a place for each."""
-    if not SUPPORTED:
-        return
-    if worker == 0:
-        arrived[0] = 1
-        for _ in range(PATIENCE):
-            if arrived.all():
-                return
-            _current()  # a call that the compiler knows nothing of: the others' places are read again
+@kernel
+def offer():
+    """Let another thread run on this core, if one waits for it."""
+    if SUPPORTED:
         _yield()
-        return
-    arrived[worker] = 1
-    if _current() == waker:
-        cores = np.zeros((2, SET_WORDS), np.uint64)
-        others, size = cores[1], cores[0].nbytes
-        if _allowed(0, size, address(cores)) >= 0:
-            others[:] = cores[0]
-            others[waker // 64] &= ~(np.uint64(1) << np.uint64(waker % 64))
-            if _allow(0, size, address(others)) == 0:
-                _allow(0, size, address(cores))
-        cores[0, 0] = 0  # keeps them until here: the system only has their addresses
+
+
+@kernel
+def leave(core):
+    """Run on another core than this one, if there is one."""
+    if SUPPORTED and core >= 0 and _current() == core:
+        _move(0, core, False)
+
+
+@kernel
+def fetch(thread):
+    """Have a thread run on this core next."""
+    if SUPPORTED:
+        _move(thread, _current(), True)
+
+
+@kernel
+def _move(thread, core, to):
+    """Move a thread (0: this one) to a core, or off it; then it may run where it might before."""
+    allowed = room_on_stack(TWO_SETS_BYTES, 8)  # not an array, for which there may be no memory
+    chosen, bit = allowed + SET_BYTES, 1 << core % 64
+    if _allowed(thread, SET_BYTES, allowed) >= 0:
+        for word in range(0, SET_BYTES, 8):
+            cores = load(allowed + word)
+            here = cores & bit if word == core // 64 * 8 else 0
+            store(chosen + word, here if to else cores ^ here)
+        if _allow(thread, SET_BYTES, chosen) == 0:
+            _allow(thread, SET_BYTES, allowed)

@@ -41,7 +41,7 @@ def _target() -> tuple[str, frozenset[str]]:
     codegen = cpu_target.target_context.codegen()
     _, name, features = codegen.magic_tuple()
     present = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
-    if platform.machine() in ("aarch64", "arm64"):
+    if platform.machine() in ("aarch64", "arm64", "ARM64"):
         present |= {"neon", "fma"}
     return name, frozenset(present)
 

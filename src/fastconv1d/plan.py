@@ -15,7 +15,8 @@ from .cost import seconds, units
 from .decoding import readable
 from .packing import flat
 from .problem import Conv1dProblem, choice
-from .threads import threads_for, workers_for
+from .sharing import MOST_ITEMS
+from .threads import ALONE, Team, threads_for, with_helpers
 
 __all__ = ["ALGORITHMS", "Explanation", "Plan", "Prepared", "check_name", "explain_plan", "plan_for"]
 
@@ -27,9 +28,8 @@ Prepared = tuple[np.ndarray, np.ndarray]
 class Plan:
     """A problem, the algorithm that computes it, and how that cuts it into blocks: a value, made once a problem."""
 
-    #: The driver's machine code, for one thread and for several, compiled when first asked for.
-    serial: Callable[..., None]
-    parallel: Callable[..., None]
+    #: The driver's machine code, compiled when first asked for.
+    compute: Callable[..., None]
 
     def __init__(self, problem: Conv1dProblem, algorithm: Algorithm, prepared: bool):
         self.problem, self.algorithm, self.prepared = problem, algorithm, prepared
@@ -37,7 +37,7 @@ class Plan:
         self.prepare_weights = algorithm.preparation(problem, self.geometry)
         running, _ = units(algorithm.name, algorithm.counts, problem, prepared)
         self.seconds = seconds(problem.N * running)
-        self.items = problem.N * int(self.geometry["items"][0])
+        self.items = int(self.geometry["items"][0])  # of each sample of the batch
         self.scratch_bytes = int(self.geometry["scratch"][0])  # of each thread, beside the arrays
         # What every call asks for: properties of the problem cost as much as a small convolution.
         self.dtype, self.compute_dtype = problem.dtype, problem.compute_dtype
@@ -47,12 +47,10 @@ class Plan:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         # What is not there yet; cached_property has a lock until Python 3.12, which a fork may leave locked.
-        if name not in ("serial", "parallel"):
+        if name != "compute":
             raise AttributeError(f"a Plan has no {name}")
-        types = self.x_dtype, self.compute_dtype, self.geometry.dtype
-        twin = self.algorithm.driver.twin(*types, parallel=name == "parallel")
-        setattr(self, name, twin)
-        return twin
+        self.compute = self.algorithm.driver.compiled(self.x_dtype, self.compute_dtype, self.geometry.dtype)
+        return self.compute
 
     def prepare(self, w: np.ndarray, bias: np.ndarray | None) -> Prepared:
         """Bring w (C_out, C_in/groups, K) and bias, of any strides, into the form that the driver reads."""
@@ -62,27 +60,24 @@ class Plan:
         """Compute y (N, C_out, L_out) from x (N, C_in, L), of any strides."""
         if not self.x_is_readable:
             x = readable(x)
+        compute = self.compute  # compiled here, not while helpers wait for it
         try:
             if self.seconds < tuning.PARALLEL_SECONDS:
-                self.serial(x, *prepared, y, self.geometry, 0, 1, 1, False)
+                compute(x, *prepared, y, self.geometry, 0, self.items * len(x), *ALONE)
                 return
-            with workers_for(self.seconds) as (workers, asleep):
-                self._run_large(workers, asleep, x, *prepared, y)
+            with_helpers(self.seconds, self.items * len(x), self._run_large, x, *prepared, y)
         except MemoryError as error:
             raise MemoryError(f"no memory for {self.scratch_bytes:,} bytes a thread beside the result") from error
 
-    def _run_large(self, workers: int, asleep: bool, *arrays: np.ndarray) -> None:
-        """Compute by several workers and, if that takes long, in slices: compiled code does not see Ctrl-C."""
-        twin = self.serial
-        if workers > 1:
-            twin = self.parallel
-            np.empty(workers * self.scratch_bytes, np.uint8)  # a worker that finds no memory has no way to say so
-        # A part without an item, or a slice that is no multiple of the workers, would leave some of them idle.
-        halves = int(self.seconds / (tuning.SLICE_SECONDS / 2)) if self.seconds > tuning.SLICE_SECONDS else 1
-        first, count, parts = 0, workers, workers * max(1, min(halves, self.items // workers))
-        while first < parts:
-            start, last = perf_counter(), min(first + count, parts)
-            twin(*arrays, self.geometry, first, last, parts, asleep and first == 0)
+    def _run_large(self, team: Team, x: np.ndarray, *arrays: np.ndarray) -> None:
+        """Compute by a team and, if that takes long, in slices: compiled code does not see Ctrl-C."""
+        first, items, (workers, *_) = 0, self.items * len(x), team
+        count = items
+        if self.seconds > tuning.SLICE_SECONDS:
+            count = max(workers, int(items * tuning.SLICE_SECONDS / 2 / self.seconds))
+        while first < items:
+            start, last = perf_counter(), min(first + count, first + MOST_ITEMS, items)
+            self.compute(x, *arrays, self.geometry, first, last, *team)
             pace = (last - first) / (perf_counter() - start)
             first, count = last, workers * max(1, min(2 * count, int(pace * tuning.SLICE_SECONDS)) // workers)
 

@@ -82,43 +82,39 @@ LARGE_RESULT_BYTES = 2**17
 KEPT_RESULT_BYTES = 64 * 2**20
 KEPT_RESULTS = 32
 
-#: A call that takes longer than PARALLEL_SECONDS on one thread goes parallel if it comes within AWAKE_SECONDS after
-#: another such call, as the threads still spin then; if it comes later, it must take WAKING_SECONDS.  Both are compared
-#: with the estimate of cost.py.  Serial / two threads, us, by the idle time before each call, 64 -> 64 K 3, OpenMP,
-#: medians of 24 (Emerald Rapids, 2 virtual cores, 2026-11-24; what finds cold caches is slower on one thread too):
+#: A call that takes longer than PARALLEL_SECONDS on one thread has helpers if these are awake, which they are for
+#: AWAKE_SECONDS after a call, or if it comes so soon after another such call; else it must take WAKING_SECONDS.  Both
+#: are compared with the estimate of cost.py.  One thread / two, us, by the idle time before each call, 64 -> 64 K 3,
+#: medians of 30 (Zen 4, 2 virtual cores, 2026-11-27; what finds cold caches is slower on one thread too):
 #:
 #:     estimate   no idle time   1 ms          5 ms          10 ms         50 ms
-#:           86     95 /   66     131 /  116    201 /  239    270 /  365    375 /  596
-#:          153    192 /  105     223 /  172    301 /  272    403 /  470    503 /  610
-#:          312    342 /  184     376 /  250    505 /  375    709 /  599    778 /  763
-#:          615    705 /  379     731 /  440    900 /  658   1076 /  804   1252 / 1042
-#:         1222   1417 /  761    1457 /  772   1661 /  994   1874 / 1201   2209 / 1561
-#:         2435   3042 / 1578    3147 / 1731   3526 / 1977   3803 / 2220   3998 / 2661
+#:           66     53 /   45      72 /   84     163 /  190    208 /  320    277 /  416
+#:          132    135 /  109     178 /  122     221 /  307    352 /  393    367 /  459
+#:          252    193 /  110     207 /  122     316 /  281    410 /  388    447 /  492
+#:          504    379 /  210     418 /  239     495 /  394     632 /  529    773 /  787
+#:         1007    872 /  469    1019 /  544    1401 /  819    1117 /  757   1157 /  857
+#:         2015   1431 /  764    1529 /  762    1673 / 1133    1910 / 1182   2268 / 1537
 #:
-#: Without cores.py the threads came 4 to 8 ms late after 10 ms and more.  An empty region took 119 us after 10 ms on
-#: another machine (Zen 3, 2 cores), at worst 516, with OpenMP; with TBB 101 here.
-#:
-#: Tried: GNU OpenMP made to spin for 0.4 ms only brings calls after 10 ms from 7 ms to 1.5 as well, but takes away the
-#: threads of loops with gaps of a millisecond, and of other libraries: two threads beside their peers fell from 1.87 to
-#: 1.20.  Workers that claim eighths of their shares from a common counter, which helps where one is late, cost 2 to 7 %
-#: where none is, and 16 % in winograd.
-PARALLEL_SECONDS = 100e-6
+#: Tried: awake for 5 ms, which beside the peers, whose turns take as long, was neither better nor worse.
+PARALLEL_SECONDS = 40e-6
 AWAKE_SECONDS = 2e-3
 WAKING_SECONDS = 400e-6
 
-#: How long calls use one thread where several were slower twice in a row, and how long nobody asks again where one was
-#: slower too.  Longer calls do not heed it: the others' turns end meanwhile.  Mean times in us of 64 -> 64, 90 -> 90,
-#: 128 -> 128 and 256 -> 256 channels, K 3, L 1200, two virtual cores:
+#: A helper that is awaited for STALLED_SECONDS, and the estimate for STALLED_ITEMS items, waits for its core, and is
+#: fetched (cores.py).  Mean times in us of 64 -> 64 (L 600 and 1200), 128 -> 128, 256 -> 256 (L 1200), 512 -> 512
+#: (L 2400) and 1024 -> 1024 channels (L 4800), K 3, two virtual cores:
 #:
-#:     beside                            one thread           two threads          two, heeding it
-#:     nothing                           202 366 716 2367     135 212 383 1232     115 205 391 1255
-#:     a process that spins              215 366 717 2393     479 921 1492 3356    359 480 929 2804
-#:     15 ms of spinning, 30 ms idle     207 365 719 2491     187 264 459 1504     153 280 480 1545
+#:     beside                        one thread                          two threads
+#:     nothing                       98 198 715 2431 19363 159373        81 118 377 1204 10315  89159
+#:     a process that spins         103 200 708 2511 20616 163898       102 164 593 2742 16350 128190
+#:     the same, nobody fetched                                         138 313 987 2797 17652 137037
 #:
-#: With a running mean of the paces in place of two in a row all but the second line is 0 to 10 % slower.  Zen 4,
-#: 2026-11-27.
-CROWDED_SECONDS = 20e-3
-TRUSTED_SECONDS = 1.0
+#: Two threads got half of one core, or more, for calls that take less than the 3 ms for which a core goes to one of two
+#: that want it.  Tried: to give way, or to sleep for 50 us, which is to have Linux fetch it: 153 and 178 us for the
+#: first.  To use one thread after two calls in a row that were slow: 1.84, 1.85 and 1.75 times as fast as the peers in
+#: turn, and 1.89, 1.83 and 1.87 without it.  Zen 4, 2026-11-27.
+STALLED_SECONDS = 30e-6
+STALLED_ITEMS = 2
 
 #: A call that takes longer than this is made in slices of about this long, between which Python sees Ctrl-C.  The first
 #: is half of it by the estimate, and those that follow go by the time that it took.

@@ -14,7 +14,6 @@ from numpy.typing import DTypeLike
 from .algorithms import ALGORITHMS, Algorithm
 from .epilogue import activation_of
 from .functional import conv1d
-from .plan import plan_for
 from .problem import ACTIVATIONS, as_dtype, describe
 
 __all__ = ["warmup"]
@@ -32,7 +31,7 @@ LAYERS = (
 def warmup(dtypes: str | Iterable[DTypeLike] = ("float32", "float64"), *, verbose: bool = False) -> None:
     """Compile the kernels of all algorithms and activations, and keep them for processes to come.
 
-    Of drivers both forms, for one thread and for several.  What is on disk already is loaded, which takes no time.
+    What is on disk already is loaded, which takes no time.
 
     Parameters
     ----------
@@ -72,8 +71,6 @@ def _compile(algorithm: Algorithm, dtype: np.dtype, x: Shape, w: Shape, groups: 
     problem = describe(x, dtype, w, dtype, groups=groups, data_format=data_format)
     if algorithm.refuse(problem) is None:
         conv1d(np.zeros(x, dtype), np.zeros(w, dtype), groups=groups, data_format=data_format, algorithm=algorithm.name)
-        plan = plan_for(problem, algorithm.name, False)
-        plan.serial, plan.parallel  # noqa: B018  each is compiled when first asked for
 
 
 def _shown(kernels: list[tuple[Algorithm, np.dtype]]) -> Iterator[tuple[Algorithm, np.dtype]]:

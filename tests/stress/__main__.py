@@ -14,8 +14,8 @@ HERE = Path(__file__).parent
 
 COMMANDS = {
     "the compile cache": (HERE / "cache.py",),
-    "start methods and layers": (HERE / "start_methods.py",),
-    "a million calls a layer": (HERE / "threads.py",),
+    "start methods": (HERE / "start_methods.py",),
+    "a million calls": (HERE / "threads.py",),
     "memory": (HERE / "memory.py", "--calls", "400000"),
     "guard pages": ("-m", "pytest", "-q", HERE.parent / "test_guard_pages.py"),
     "random problems": (HERE.parent / "fuzz.py", "--problems", "100000", "--seed", "11"),

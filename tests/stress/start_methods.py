@@ -2,10 +2,10 @@
 
     python tests/stress/start_methods.py
 
-prints a table of threading layers and situations, each run in a process of its own: how many threads the last call
-used, or how the process ended.  It exits with 1 unless all of them end well.  One of them:
+prints a table of situations, each run in a process of its own: how many threads the last call used, or how the process
+ended.  It exits with 1 unless all of them end well.  One of them:
 
-    python tests/stress/start_methods.py --layer omp --situation fork_after_use [--without-remedies]
+    python tests/stress/start_methods.py --situation fork_after_use
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ import numba
 import numpy as np
 
 import fastconv1d
-from fastconv1d import plan, threads
+from fastconv1d import plan
 
-LAYERS = ("omp", "tbb", "workqueue")
 SECONDS = 120  # a process that takes longer hangs
 
 rng = np.random.default_rng(0)
@@ -52,10 +51,10 @@ def call() -> int:
 def count_threads() -> None:
     run_large = plan.Plan._run_large
 
-    def counted(self: plan.Plan, workers: int, *arrays: np.ndarray) -> None:
+    def counted(self: plan.Plan, team: plan.Team, *arrays: np.ndarray) -> None:
         global used
-        used = workers
-        run_large(self, workers, *arrays)
+        used = team[0]
+        run_large(self, team, *arrays)
 
     plan.Plan._run_large = counted  # type: ignore[method-assign]
 
@@ -120,7 +119,6 @@ def nested() -> int:
                 result = calls()
             results[i] = result
 
-    call()  # which finds pip's tbb, as the loop would not
     results = np.zeros(6, np.int64)
     loop(results)
     assert results.all()
@@ -196,7 +194,7 @@ def fork_in_thread() -> int:
 def fork_after_openmp() -> int:
     """After another library used GNU OpenMP, whose threads the child does not have."""
     try:
-        openmp = ctypes.CDLL(threads.OPENMP)
+        openmp = ctypes.CDLL("libgomp.so.1.0.0")
     except OSError:
         return calls()
     nothing = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
@@ -248,20 +246,6 @@ SITUATIONS: dict[str, Callable[[], int]] = {
 }  # fmt: skip
 
 
-def without_remedies() -> None:
-    """Go parallel whatever happens, as a library does that does not ask."""
-    threads._layer_is_safe = lambda: True
-    threads._region = NoLock()  # type: ignore[assignment]
-
-
-class NoLock:
-    def acquire(self, blocking: bool) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
 def start() -> None:
     """Prepare a process."""
     global EXPECTED
@@ -269,14 +253,11 @@ def start() -> None:
     count_threads()
 
 
-def run(layer: str, situation: str, *options: str) -> str:
+def run(situation: str) -> str:
     """Return how many threads were used in the end, or how the process ended."""
-    command = [sys.executable, __file__, "--layer", layer, "--situation", situation, *options]
-    environment = os.environ | {"NUMBA_THREADING_LAYER": layer}
+    command = [sys.executable, __file__, "--situation", situation]
     try:
-        child = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=2 * SECONDS, check=False
-        )
+        child = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return "hangs"
     if child.returncode < 0:
@@ -284,30 +265,23 @@ def run(layer: str, situation: str, *options: str) -> str:
     *_, last = child.stdout.splitlines() or [""]
     if child.returncode == 0 and last.endswith((" thread", " threads")):
         return last
-    if "No threading layer could be loaded" in child.stderr:
-        return "not installed"
     print(child.stderr, file=sys.stderr)
     return f"exit {child.returncode}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layer", choices=LAYERS)
     parser.add_argument("--situation", choices=SITUATIONS)
-    parser.add_argument("--without-remedies", action="store_true")
     arguments = parser.parse_args()
     if arguments.situation:
         start()
-        if arguments.without_remedies:
-            without_remedies()
         count = SITUATIONS[arguments.situation]()
         print(f"{count} thread{'s' * (count > 1)}", flush=True)
         return 0
-    table = {situation: [run(layer, situation) for layer in LAYERS] for situation in SITUATIONS}
-    for situation, outcomes in ({"": list(LAYERS)} | table).items():
-        print(f"{situation:24}" + "".join(f"{outcome:16}" for outcome in outcomes))
-    good = ("1 thread", "2 threads", "not installed")
-    return 0 if all(outcome in good for outcomes in table.values() for outcome in outcomes) else 1
+    table = {situation: run(situation) for situation in SITUATIONS}
+    for situation, outcome in table.items():
+        print(f"{situation:24}{outcome}")
+    return 0 if all(outcome in ("1 thread", "2 threads") for outcome in table.values()) else 1
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import packing
 from ..blocks import run_blocks
-from ..compile import Driver
 from ..cost import Count
+from ..driver import Driver
 from ..problem import Conv1dProblem
 from . import depthwise, direct, fft, scalar, winograd
 

@@ -44,17 +44,19 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import machine, memory, tuning
-from ..compile import driver, jit_disabled, kernel
+from ..compile import jit_disabled, kernel
 from ..cost import Counts, seconds, units
 from ..decoding import readable
+from ..driver import driver
 from ..epilogue import activate, activation_of
 from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, record_of, round_up
 from ..packing import clear, convert, copy_line, flat, pack_times, split
 from ..problem import Conv1dProblem
+from ..sharing import after, claim
 from ..simd.arrays import address, call, contiguous, copied, span, times_of
 from ..simd.tiles import most_complex_rows
 from ..sweep import even
-from ..threads import workers_for
+from ..threads import with_helpers
 from ..transform import (
     mirrored_places,
     passes,
@@ -85,7 +87,7 @@ FIELDS = (
     "row compact spectra results packed scratch "  # the buffers
     "steps frequencies a_frequency a_place a_row a_imaginary "  # the product: transform.py
     "b_frequency b_place b_panel y_row panels tile_rows "
-    "w_group w_rows size "  # the spectra of the weights
+    "w_group w_rows w_chunks w_blocks size "  # the spectra of the weights
     "passes mirrored twiddles transform transpose pick product"  # addresses of tables and of machine code
 ).split()
 
@@ -152,6 +154,8 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     inputs = -(-phases * pairs // lanes) if cut.lanes_along == TIMES else phases * values["pair_blocks"]
     values["items"] = groups * inputs * values["row_blocks"]
     values["size"] = groups * values["w_group"]
+    values["w_chunks"] = R if paired else -(-R // lanes)
+    values["w_blocks"] = -(-steps // STEPS_AT_ONCE)
     values["packed"] = (lanes + 2) * values["row"] + values["spectra"] + values["results"]
     values["scratch"] = values["packed"] * itemsize
     return record_of({name: values[name] for name in FIELDS})
@@ -310,9 +314,10 @@ def transformed(w: np.ndarray, problem: Conv1dProblem, geometry: np.ndarray) -> 
     prepared[size:] = flat(w, p.compute_dtype)
     w, nothing = readable(w), prepared[:0]
     _, preparing = units("fft", counts, problem, prepared=True)
-    with workers_for(seconds(preparing)) as (workers, asleep):
-        twin = transform_weights.twin(w.dtype, p.compute_dtype, geometry.dtype, parallel=workers > 1)
-        twin(w, nothing, nothing, prepared[None, None], geometry, 0, workers, workers, asleep)
+    items = math.prod(int(geometry[name][0]) for name in ("groups", "w_chunks", "w_blocks"))
+    transform = transform_weights.compiled(w.dtype, p.compute_dtype, geometry.dtype)
+    arrays = w, nothing, nothing, prepared[None, None]
+    with_helpers(seconds(preparing), items, lambda team: transform(*arrays, geometry, 0, items, *team))
     return prepared
 
 
@@ -362,23 +367,21 @@ def pack_taps(w, group, chunk, step, g, packed, at):
 
 
 @driver
-def transform_weights(w, nothing, bias, y, g, part, parts):
-    """One part of the spectra of the weights."""
+def transform_weights(w, nothing, bias, y, g, share):
+    """The spectra of the weights."""
     spectra = y[0, 0]
     size, most = spectra.itemsize, min(STEPS_AT_ONCE, g.steps + g.steps % 2)
     room = np.empty(g.lanes * g.row + most // 2 * g.compact + LINE_BYTES // size, spectra.dtype)
     packed = aligned(room, 0, g.lanes * g.row)
     pairs = aligned(room, g.lanes * g.row, most // 2 * g.compact)
-    chunks = g.R if g.lanes_along == PAIRED_CHANNELS else -(-g.R // g.lanes)
-    blocks = -(-g.steps // most)
-    items = g.groups * chunks * blocks
     w_chunk = g.lanes * g.w_rows if g.lanes_along == TIMES else g.b_panel
     f_step, w_step, w_imaginary, w_lane = g.b_frequency, 2 * g.lanes, g.lanes, 1
     if g.lanes_along == TIMES:
         f_step, w_step, w_imaginary, w_lane = g.a_frequency, 2, 1, g.w_rows
-    for item in range(even(items, parts, part), even(items, parts, part + 1)):
-        rest, block = split(item, blocks)
-        group, chunk = split(rest, chunks)
+    item, last = claim(share)
+    while item < last:
+        rest, block = split(item, g.w_blocks)
+        group, chunk = split(rest, g.w_chunks)
         count, used = min(most, g.steps - block * most), 0
         for i in range(0, count, 2):
             spectrum = address(pairs) + i // 2 * g.compact * size
@@ -397,6 +400,7 @@ def transform_weights(w, nothing, bias, y, g, part, parts):
                 used if g.lanes_along == TIMES else g.lanes, count, g.compact, f_step, w_step, w_imaginary, w_lane,
             ),
         )  # fmt: skip
+        item, last = after(item, last, share)
     room[0] = 0  # keeps it until here: its parts are only lent
 
 
@@ -526,8 +530,8 @@ def store(x, w, bias, y, item, i, g, packed, spectrum):
 
 
 @driver
-def run_fft(x, w, bias, y, g, part, parts):
-    """One part of the blocks, neighbours all."""
+def run_fft(x, w, bias, y, g, share):
+    """The blocks of a share, which may have more than there are."""
     room = np.empty(g.packed + LINE_BYTES // y.itemsize, y.dtype)
     packed = aligned(room, 0, g.packed)
     clear(span(packed, 0, (g.lanes + 2) * g.row))  # empty lanes are transformed too, and denormals are slow
@@ -539,7 +543,11 @@ def run_fft(x, w, bias, y, g, part, parts):
     if g.lanes_along != TIMES:
         inputs = N * g.groups * g.phases * g.pair_blocks
     items, filled = inputs * g.row_blocks, -1
-    for index in range(even(items, parts, part), even(items, parts, part + 1)):
+    index, end = claim(share)
+    while index < end:
+        if index >= items:  # none: several samples share the lanes
+            index, end = after(index, end, share)
+            continue
         item, row_block = split(index, g.row_blocks)
         group, buffers = item // (inputs // g.groups), g.C
         if g.lanes_along != TIMES:
@@ -573,6 +581,7 @@ def run_fft(x, w, bias, y, g, part, parts):
                 for panel in range(panels):
                     at = i * g.panels + panel
                     store(x, weights, bias, y, item, r0 + at, g, packed, address(results) + at * g.compact * size)
+        index, end = after(index, end, share)
     room[0] = 0  # keeps it until here: its parts are only lent
 
 

@@ -16,13 +16,14 @@ from numba import types
 from numba.extending import overload
 
 from .. import tuning
-from ..compile import driver
 from ..cost import Counts, seconds
+from ..driver import driver
 from ..epilogue import finish
 from ..geometry import TIMES, round_up
 from ..geometry import geometry as lay_out
 from ..packing import clear, fill_table, flat, new_table, pack, split
 from ..problem import Conv1dProblem
+from ..sharing import after, claim
 from ..simd.arrays import span, times_of
 from ..sweep import even
 
@@ -109,13 +110,13 @@ def _chain_of(total):
 
 
 @driver
-def run_loops(x, w, bias, y, g, part, parts):
-    """One part of the blocks, neighbours all."""
+def run_loops(x, w, bias, y, g, share):
+    """The blocks of a share."""
     packed = np.empty(g.packed, y.dtype)
     table = new_table(g)
     totals = np.empty((2, g.block_times), y.dtype)
-    items = x.shape[0] * g.items
-    for item in range(even(items, parts, part), even(items, parts, part + 1)):
+    item, last = claim(share)
+    while item < last:
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)
         n, group = split(rest, g.groups)
@@ -141,3 +142,4 @@ def run_loops(x, w, bias, y, g, part, parts):
                 add(target, total)
         if bias.size or g.activation:
             finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
+        item, last = after(item, last, share)

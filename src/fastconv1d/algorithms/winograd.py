@@ -35,9 +35,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from .. import machine, memory, tuning
-from ..compile import driver, kernel, standalone
+from ..compile import kernel, standalone
 from ..cost import Counts
 from ..decoding import number
+from ..driver import driver
 from ..epilogue import activation_of, finish
 from ..geometry import (
     CHANNELS,
@@ -52,6 +53,7 @@ from ..geometry import (
 )
 from ..packing import clear, fill_panels, pack, source_index, split
 from ..problem import Conv1dProblem
+from ..sharing import after, claim
 from ..simd.arithmetic import all_finite, products_of
 from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
 from ..simd.moves import copy_lanes, copy_vector, unzip_rows, zip_rows
@@ -481,8 +483,8 @@ def mend(x, n, group, r0, r1, t0, t1, g, w, y):
 
 
 @driver
-def run_winograd(x, w, bias, y, g, part, parts):
-    """One part of the blocks, neighbours all."""
+def run_winograd(x, w, bias, y, g, share):
+    """The blocks of a share."""
     size, y_c, y_t = y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
     packed, phases = np.empty(g.packed, y.dtype), np.empty(max(OUTPUTS * g.phase_step, OUTPUTS * g.row_unit), y.dtype)
     line = LINE_BYTES // size
@@ -504,8 +506,9 @@ def run_winograd(x, w, bias, y, g, part, parts):
         else:  # a step is (lap, slot, channel)
             lap, place = split(s, g.sample_row)
             table[2 * s], table[2 * s + 1] = lap * g.spacing * g.sample_row + place, s * g.tile_columns
-    items, sampled = x.shape[0] * g.items, -1
-    for item in range(even(items, parts, part), even(items, parts, part + 1)):
+    sampled = -1
+    item, last = claim(share)
+    while item < last:
         rest, row_block = split(item, g.row_blocks)
         rest, time_block = split(rest, g.time_blocks)
         n, group = split(rest, g.groups)
@@ -542,4 +545,5 @@ def run_winograd(x, w, bias, y, g, part, parts):
                 mend(x, n, group, r0, r1, t0, t1, g, w, y)
             if bias.size or g.activation:
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
+        item, last = after(item, last, share)
     room[0] = 0  # keeps it until here: `samples`, `products` and `turned` are only lent

@@ -202,21 +202,60 @@ def call_on(typingctx, function, arrays, integers):  # type: ignore[no-untyped-d
     return types.void(types.int64, arrays, integers), codegen
 
 
+def _call_work(context: Any, builder: ir.IRBuilder, types_: list[types.Type], values: list[ir.Value]) -> Any:
+    """Call a driver's machine code at the address values[0] with the others, and return how that ended."""
+    function_type = context.call_conv.get_function_type(types.none, types_)
+    function = builder.inttoptr(values[0], function_type.as_pointer())
+    status, _ = context.call_conv.call_function(builder, function, types.none, types_, values[1:])
+    return status
+
+
 @intrinsic
-def call_work(typingctx, function, x, w, bias, y, g, part, parts):  # type: ignore[no-untyped-def]
+def call_work(typingctx, function, x, w, bias, y, g, share):  # type: ignore[no-untyped-def]
     """Call a driver's machine code at the address `function`, with its errors."""
-    signature = types.void(types.int64, x, w, bias, y, g, types.intp, types.intp)
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        _, *argument_types = signature.args
-        function_type = context.call_conv.get_function_type(types.none, argument_types)
-        function = builder.inttoptr(values[0], function_type.as_pointer())
-        status, _ = context.call_conv.call_function(builder, function, types.none, argument_types, values[1:])
+        status = _call_work(context, builder, signature.args[1:], values)
         with cgutils.if_unlikely(builder, status.is_error):
             context.call_conv.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(types.int64, x, w, bias, y, g, types.int64), codegen
+
+
+@intrinsic
+def try_work(typingctx, function, x, w, bias, y, g, share):  # type: ignore[no-untyped-def]
+    """Call a driver's machine code at the address `function`; whether it failed."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return _call_work(context, builder, signature.args[1:], values).is_error
+
+    return types.boolean(types.int64, x, w, bias, y, g, types.int64), codegen
+
+
+@intrinsic
+def lend_work(typingctx, function, x, w, bias, y, g, shares):  # type: ignore[no-untyped-def]
+    """The same for other threads, until this one returns: two addresses, of a function and of its first argument.
+
+    Its second argument is where the other's share is, from the address `shares` on.  Errors end it, and no more.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        frame = cgutils.alloca_once(builder, ir.LiteralStructType([value.type for value in values]))
+        for i, value in enumerate(values):
+            builder.store(value, cgutils.gep_inbounds(builder, frame, 0, i))
+        name = builder.module.get_unique_name("lent")
+        lent = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64, I64]), name)
+        lent.linkage = "internal"
+        inside = ir.IRBuilder(lent.append_basic_block())
+        arguments = inside.inttoptr(lent.args[0], frame.type)
+        *parts, place = [inside.load(cgutils.gep_inbounds(inside, arguments, 0, i)) for i in range(len(values))]
+        _call_work(context, inside, signature.args[1:], [*parts, inside.add(place, lent.args[1])])
+        inside.ret_void()
+        pair = [builder.ptrtoint(lent, I64), builder.ptrtoint(frame, I64)]
+        return context.make_tuple(builder, signature.return_type, pair)
+
+    return types.UniTuple(types.int64, 2)(types.int64, x, w, bias, y, g, types.int64), codegen
 
 
 @intrinsic

@@ -14,7 +14,7 @@ FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 SUFFIX = {types.float32: "f32", types.float64: "f64"}
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
+def intrinsic_call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
     signature = ir.FunctionType(result, [value.type for value in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
 
@@ -22,7 +22,7 @@ def _call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.
 def prefetch(builder: ir.IRBuilder, pointer: ir.Value, *, written: bool) -> None:
     """Ask for the line that something stands in: into L1 if it will be written, into L2 if read; it need not exist."""
     arguments = [pointer, I32(int(written)), I32(3 if written else 2), I32(1)]
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
+    intrinsic_call(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
 
 
 class Vectors:
@@ -38,7 +38,7 @@ class Vectors:
         self.zero = ir.Constant(self.type, None)
 
     def _call(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
-        return _call(self.builder, name, result, arguments)
+        return intrinsic_call(self.builder, name, result, arguments)
 
     def pointer(self, base: ir.Value, index: ir.Value) -> ir.Value:
         return self.builder.bitcast(self.builder.gep(base, [index]), self.type.as_pointer())
