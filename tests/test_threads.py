@@ -18,7 +18,7 @@ import pytest
 from conftest import RunPython
 
 from fastconv1d import compile, conv1d, cores, driver, explain, helpers, machine, plan, sharing, threads, tuning
-from fastconv1d.simd.atomics import load
+from fastconv1d.simd.atomics import load, store
 
 STRESS = Path(__file__).parent / "stress"
 
@@ -212,11 +212,64 @@ def test_every_item_is_claimed_once_whoever_comes(rng: np.random.Generator, work
         assert (counts == 1).all()
 
 
+@numba.njit(nogil=True)
+def count_rounds(shares, slot, counts, gate):  # type: ignore[no-untyped-def]
+    """The same in many rounds, which both threads begin at the same time."""
+    for r in range(len(counts)):
+        if slot == 0:
+            sharing.deal(shares, 0, counts.shape[1], 2)
+            store(gate, 2 * r + 1)
+            while load(gate) == 2 * r + 1:
+                pass
+        else:
+            while load(gate) != 2 * r + 1:
+                pass
+            store(gate, 2 * r + 2)
+        share = shares + slot * sharing.SHARE_BYTES
+        item, last = sharing.claim(share)
+        while item < last:
+            counts[r, item] += 1 + slot
+            item, last = sharing.after(item, last, share)
+        if slot == 0:
+            while load(gate + 8) != r + 1:
+                pass
+        else:
+            store(gate + 8, r + 1)
+
+
+def test_two_that_begin_together_claim_every_item_once() -> None:
+    room = np.zeros(2 * sharing.SHARE_BYTES // 8, np.int64)
+    for slot in (0, 1):  # compiles
+        count_rounds(room.ctypes.data, slot, np.zeros((0, 1), np.int8), 0)
+    gate, counts = np.zeros(2, np.int64), np.zeros((3000, 40), np.int8)
+    other = threading.Thread(target=count_rounds, args=(room.ctypes.data, 1, counts, gate.ctypes.data))
+    other.start()
+    count_rounds(room.ctypes.data, 0, counts, gate.ctypes.data)
+    other.join()
+    assert np.isin(counts, (1, 2)).all()
+
+
 def test_shares_differ_by_one_at_most() -> None:
     room = np.zeros(3 * sharing.SHARE_BYTES // 8, np.int64)
     deal(room.ctypes.data, 0, 11, 3)
     left = [int(word) for word in room[:: sharing.SHARE_BYTES // 8]]
     assert [(word >> 32, word % 2**32) for word in left] == [(0, 3), (3, 7), (7, 11)]
+
+
+@numba.njit
+def invite_and_dismiss(invitation):  # type: ignore[no-untyped-def]
+    sharing.invite(invitation, 0, 0, 3, False)
+    before = load(invitation + sharing.TICKET)
+    sharing.dismiss(invitation, 3, 0)
+    return before, load(invitation + sharing.TICKET)
+
+
+def test_invitations_are_numbered() -> None:
+    """So that to take a place in a later one than was looked at fails."""
+    words = np.zeros(sharing.INVITATION_BYTES // 8, np.int64)
+    for number in (1, 2, 3):
+        none = number * sharing.MOST_WORKERS
+        assert invite_and_dismiss(words.ctypes.data) == (none + 3, none)
 
 
 # -- helpers ----------------------------------------------------------------------------------------
