@@ -341,9 +341,7 @@ def test_a_call_that_has_no_memory_says_so(team: threads.Team) -> None:
             marked(team, True, False)
 
 
-def test_a_helper_that_is_late_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After no look at all, in calls that are right all the same."""
-    monkeypatch.setattr(machine, "threads", lambda: 4)
+def test_calls_are_right_whenever_helpers_are_fetched() -> None:
     for patience in (0, 1, 50) * 20:
         helpers.summon(3)
         assert (marked((4, False, patience), False, False) == 1).all()
@@ -382,6 +380,48 @@ print(seen > 100)
 def test_ctrl_c_at_any_line_leaves_the_helpers_to_the_next_call(run_python: RunPython) -> None:
     child = run_python("-c", STORM)
     assert child.stdout == "True\n", child.stderr
+
+
+@numba.njit(nogil=True)
+def wait_for_one(invitation):  # type: ignore[no-untyped-def]
+    sharing.dismiss(invitation, 1, 100)
+
+
+@numba.njit(nogil=True)
+def be_late(invitation, looks):  # type: ignore[no-untyped-def]
+    """Be the one who is waited for until fetched, but no longer than so many looks; whether that was so."""
+    fetched = False
+    while looks > 0 and not fetched:
+        fetched = load(invitation + sharing.THREADS + 8) < 0 or sharing.this_core() == load(invitation + sharing.CORE)
+        looks -= 1
+    store(invitation + sharing.DONE, 1)
+    return fetched
+
+
+@linux
+def test_a_caller_fetches_the_helper_that_it_waits_for() -> None:
+    words = np.zeros(sharing.INVITATION_BYTES // 8, np.int64)
+    invitation, fetched = words.ctypes.data, []
+
+    def help_late() -> None:
+        store(invitation + sharing.THREADS + 8, threading.get_native_id())
+        fetched.append(be_late(invitation, 10**7))
+
+    be_late(invitation, 1)  # compiles
+    wait_for_one(invitation)
+    for number in range(1, 21):
+        store(invitation + sharing.DONE, 0)
+        store(invitation + sharing.CORE, -1)
+        store(invitation + sharing.THREADS + 8, 0)
+        store(invitation + sharing.TICKET, number * sharing.MOST_WORKERS)  # whose one place is taken
+        helper = threading.Thread(target=help_late)
+        helper.start()
+        while load(invitation + sharing.THREADS + 8) == 0:
+            time.sleep(0.001)
+        wait_for_one(invitation)
+        helper.join()
+        assert load(invitation + sharing.DONE) == 1
+    assert any(fetched)
 
 
 # -- cores ------------------------------------------------------------------------------------------
