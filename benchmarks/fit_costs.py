@@ -1,8 +1,8 @@
 """Fit the prices of tuning.COSTS to times measured on this machine, or say how good the choice by them is.
 
-    python benchmarks/fit_costs.py [--problems 400] [--seed 0] [--layout NCW]    the table to put into tuning.py
-    python benchmarks/fit_costs.py --judge                                       how good the present one is
-    python benchmarks/fit_costs.py --layers REGEX                                each algorithm on published layers
+    python benchmarks/fit_costs.py [--problems 400] [--seed 0]    the table to put into tuning.py
+    python benchmarks/fit_costs.py --judge                        how good the present one is
+    python benchmarks/fit_costs.py --layers REGEX                 each algorithm on published layers
 
 Run it when nothing else runs; it uses one thread.  Needs SciPy.
 """
@@ -32,8 +32,8 @@ CANDIDATES = [algorithm for algorithm in ALGORITHMS if algorithm.name != "scalar
 BY_NAME = {algorithm.name: algorithm for algorithm in CANDIDATES}
 
 
-def problems(rng: np.random.Generator, layout: str) -> Iterator[Conv1dProblem]:
-    """Yield random problems, none of them tiny or huge."""
+def problems(rng: np.random.Generator) -> Iterator[Conv1dProblem]:
+    """Yield random problems, none of them tiny or huge, in either data format."""
 
     def size(most: float) -> int:
         return round(2 ** rng.uniform(0, np.log2(most)))
@@ -46,6 +46,7 @@ def problems(rng: np.random.Generator, layout: str) -> Iterator[Conv1dProblem]:
         C_in, C_out = -(-C_in // groups) * groups, -(-C_out // groups) * groups
         stride, dilation = int(rng.choice([1, 1, 1, 2, 3, 4, 8])), int(rng.choice([1, 1, 1, 2, 3, 5, 8, 32, 128]))
         x_shape, w_shape = (1, C_in, L), (C_out, C_in // groups, K)
+        layout = str(rng.choice(["NCW", "NWC"]))
         if layout == "NWC":
             x_shape, w_shape = (1, L, C_in), w_shape[::-1]
         f4 = np.dtype(np.float32)
@@ -84,12 +85,14 @@ def measure(
     if problem.channels_last:
         x, y, w = x.transpose(0, 2, 1), y.transpose(0, 2, 1), w.transpose(2, 1, 0)
     weights = plan.prepare(w, None)
-    run = best_time(lambda: plan.serial(x, *weights, y, plan.geometry, 0, 1, 1, False))
+    run = best_time(lambda: plan.run(x, weights, y))
     return run, best_time(lambda: plan.prepare(w, None), 2)
 
 
 def fit(rows: list[tuple[Mapping[str, float], float]]) -> dict[str, float]:
     """Return the price of each count that makes the relative errors of the times least."""
+    if not rows:
+        return {}  # of an empty table nnls of SciPy 1.17 frees memory twice
     names = sorted({name for counts, _ in rows for name in counts})
     table = np.array([[counts.get(name, 0) for name in names] for counts, _ in rows])
     times = np.array([seconds for _, seconds in rows]) * tuning.UNITS_PER_SECOND
@@ -99,6 +102,7 @@ def fit(rows: list[tuple[Mapping[str, float], float]]) -> dict[str, float]:
 
 Times = dict[str, tuple[float, float]]  # seconds to run and to prepare, by the algorithm
 Measured = tuple[Conv1dProblem, Times]
+Tables = dict[bool, list[Measured]]  # with weights prepared for many runs, and for one
 Prices = dict[str, float]
 
 
@@ -120,18 +124,23 @@ def estimate(algorithm: str, problem: Conv1dProblem, prices: Prices, prepared: b
     return total / tuning.UNITS_PER_SECOND
 
 
-def fit_algorithm(algorithm: str, table: list[Measured]) -> Prices:
+def fit_algorithm(algorithm: str, tables: Tables) -> Prices:
     """Fit the prices of one algorithm, print them and how far they are off."""
-    mine = [(problem, times[algorithm]) for problem, times in table if algorithm in times]
-    both = [(BY_NAME[algorithm].counts(problem, True), times) for problem, times in mine]
-    prices = fit([(running, run) for (running, _), (run, _) in both])
-    preparing = [(counts, prepare) for (_, counts), (_, prepare) in both if counts]
-    prices |= fit(preparing) if preparing else {}
-    off = [estimate(algorithm, problem, prices, True) / run for problem, (run, _) in mine]
+    runs, preparing = [], []
+    for prepared, table in tables.items():
+        for problem, times in table:
+            if algorithm in times:
+                counts = BY_NAME[algorithm].counts(problem, prepared)
+                runs.append((counts[0], times[algorithm][0], problem))
+                preparing.append((counts[1], times[algorithm][1]))
+    prices = fit([(counts, seconds) for counts, seconds, _ in runs])
+    prices |= fit([(counts, seconds) for counts, seconds in preparing if counts])
     print(f"{algorithm}: {prices}")
+    off = np.array([sum(prices[what] * n for what, n in counts.items()) / seconds for counts, seconds, _ in runs])
+    off /= tuning.UNITS_PER_SECOND
     print("    estimate / time, 5, 25, 50, 75, 95 %:", np.round(np.percentile(off, [5, 25, 50, 75, 95]), 2))
     for i in (*np.argsort(off)[:3], *np.argsort(off)[-2:]):
-        print(f"    {off[i]:.2f} of {mine[i][1][0] * 1e6:.0f} us: {mine[i][0]}")
+        print(f"    {off[i]:.2f} of {runs[i][1] * 1e6:.0f} us: {runs[i][2]}")
     return prices
 
 
@@ -146,9 +155,10 @@ def chosen(problem: Conv1dProblem, times: Times, prices: dict[str, Prices], prep
 def judge(table: list[Measured], prices: dict[str, Prices], prepared: bool) -> None:
     """Print how often the cheapest by the prices is the fastest, or nearly."""
     choices = [(*chosen(problem, times, prices, prepared), problem) for problem, times in table]
-    ratios = np.array([ratio for _, ratio, _ in choices])
-    within = ", ".join(f"{np.mean(ratios <= 1 + share / 100):.1%} within {share} %" for share in (10, 25))
-    print(f"{'prepared' if prepared else 'once'}: the chosen is {within} of the best")
+    for layout in ("NCW", "NWC"):
+        ratios = np.array([ratio for _, ratio, problem in choices if problem.channels_last == (layout == "NWC")])
+        within = ", ".join(f"{np.mean(ratios <= 1 + share / 100):.1%} within {share} %" for share in (10, 25))
+        print(f"{layout}, {'prepared' if prepared else 'once'}: the chosen is {within} of the best")
     for name, ratio, problem in sorted(choices, key=lambda choice: choice[1])[-5:]:
         print(f"    {ratio:.2f} {name}: {problem}")
 
@@ -171,7 +181,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--problems", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--layout", choices=("NCW", "NWC"), default="NCW")
     parser.add_argument("--judge", action="store_true", help="fit nothing")
     parser.add_argument("--layers", metavar="REGEX", help="published layers instead of random problems")
     arguments = parser.parse_args()
@@ -180,10 +189,10 @@ def main() -> None:
     if arguments.layers is not None:
         compare(arguments.layers, rng)
         return
-    some = list(islice(problems(rng, arguments.layout), arguments.problems))
+    some = list(islice(problems(rng), arguments.problems))
     tables = {prepared: [measured(problem, prepared, rng, 5) for problem in some] for prepared in (True, False)}
     names = [a.name for a in CANDIDATES if any(a.name in times for _, times in tables[True])]
-    prices = tuning.COSTS if arguments.judge else {name: fit_algorithm(name, tables[True]) for name in names}
+    prices = tuning.COSTS if arguments.judge else {name: fit_algorithm(name, tables) for name in names}
     for prepared, table in tables.items():
         judge(table, prices, prepared)
 

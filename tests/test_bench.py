@@ -240,3 +240,11 @@ def test_the_figures_are_the_same_each_time(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["ratios-threads-1.svg", "roofline-threads-1.svg", "cost-K-threads-1.svg"]
     first = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in figures.draw(runs, tmp_path)] == first
+
+
+def test_the_prices_can_be_fitted_again(run_python: RunPython) -> None:
+    pytest.importorskip("scipy")
+    child = run_python(str(REPOSITORY / "benchmarks" / "fit_costs.py"), "--problems", "6", "--seed", "3")
+    assert child.returncode == 0, child.stderr
+    assert {"depthwise", "direct", "winograd", "fft"} <= {line.split(":")[0] for line in child.stdout.splitlines()}
+    assert "NWC, once: the chosen is" in child.stdout

@@ -92,7 +92,7 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
             a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
         if not in_place:
-            pack(x, n, c0, c1, g.copies, s0, s1, t0, t1 - t0, g, packed)
+            pack(x, n, c0, c1, s0, s1, t0, t1 - t0, g, packed)
         fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, row, g)
         for i in range(groups):
             call(

@@ -23,7 +23,7 @@ CountAlong = Callable[[Conv1dProblem, int], tuple[Counts, Counts]]
 
 #: The fields, all of them int64.
 FIELDS = (
-    "groups C R copies L_out steps K "  # the problem: C and R are the input and output channels of a group
+    "groups C R L_out steps K "  # the problem: C and R are the input and output channels of a group
     "stride dilation pad_left mode activation "
     "lanes_along slots shift row packed scratch in_place "  # the packed block: packing.py
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
@@ -53,8 +53,9 @@ def off_powers(row: int, lanes: int, itemsize: int) -> int:
 
 def slots_for(problem: Conv1dProblem, block: int) -> int:
     """How many slots the taps of a channel fall into, for blocks of `block` outputs: see packing.py."""
-    slots = problem.stride // math.gcd(problem.stride, problem.dilation)
-    shared = slots < problem.K and slots * problem.dilation // problem.stride < block
+    slots, lanes = problem.stride // math.gcd(problem.stride, problem.dilation), machine.lanes(problem.compute_dtype)
+    own_row = round_up(block, lanes) + lanes  # which a tap that shares nothing has to itself
+    shared = slots < problem.K and slots * problem.dilation // problem.stride <= own_row
     return slots if shared else problem.K
 
 
@@ -74,6 +75,14 @@ def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[s
     packed = min((p.pad_left > 0) + (p.pad_right > 0), blocks) if in_place(p, slots, along) else blocks
     samples = p.C_in * slots * (p.L_out + blocks * reach) * packed / max(blocks, 1)
     return {"row": rows * slots * packed, "sample": samples}
+
+
+def weight_counts(problem: Conv1dProblem, steps: int, blocks: float, *, along: int) -> dict[str, float]:
+    """What reading the weights does, `steps` for each output channel in each block, see cost.py."""
+    p, unit = problem, 1 if along == TIMES else machine.lanes(problem.compute_dtype)
+    weights = p.groups * round_up(p.C_out_g, unit) * steps
+    near = machine.cache_bytes(2) // 2 // p.compute_dtype.itemsize
+    return {"weight": weights * blocks, "far weight": max(weights - near, 0) * blocks}
 
 
 def runs_along(problem: Conv1dProblem) -> int:
@@ -172,7 +181,6 @@ def geometry(
     group_blocks, time_blocks = -(-groups // block_groups), -(-p.L_out // block_times)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
-        "copies": p.C_out // p.C_in if lanes_along == PAIRED_CHANNELS else 1,
         "L_out": p.L_out, "steps": p.C_in_g * p.K, "K": p.K,
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),

@@ -9,7 +9,8 @@ fall into `slots`, tap k into slot ``k % slots``, and slot p holds every stride-
 
 so that output t finds tap k at place ``t - t0 + (k // slots) * shift`` of its slot.  The fewest slots for which the
 shift is whole are ``stride / gcd(stride, dilation)``: 1 for a dense or dilated convolution, whose taps share one row.
-Where taps are further apart than a block is long they share nothing, and each gets a slot (``slots = K``).
+Where taps are so much further apart than a block is long that to share would take more room, each gets a slot
+(``slots = K``).
 
 The slots of the channels c0 ... c1 of a block stand in the buffer in one of two orders:
 
@@ -18,7 +19,7 @@ The slots of the channels c0 ... c1 of a block stand in the buffer in one of two
     CHANNELS   slot 0: place 0 of c0 ... c1, place 1 of c0 ... c1, ...   slot 1: place 0 of ...
                at (p * row + place) * (c1 - c0) + c - c0
 
-PAIRED_CHANNELS is CHANNELS for the channels of the output, of which `copies` read the same channel of x.
+PAIRED_CHANNELS is CHANNELS where channel c of the output reads channel c of x alone.
 """
 
 from __future__ import annotations
@@ -202,10 +203,7 @@ def pack_times(x, n, c, start, stride, mode, packed, at, count):
 
 @kernel
 def pack_frames(x, n, c0, c1, start, stride, packed, at, first, last):
-    """The samples of pack_channels for first <= j < last where in x too the times follow upon one another; else False.
-
-    `copies` is 1.
-    """
+    """The samples of pack_channels for first <= j < last, if in x too the times follow upon one another; else False."""
     channels = c1 - c0
     if stride != 1 or x.strides[2] != channels * x.strides[1]:
         return False
@@ -215,8 +213,8 @@ def pack_frames(x, n, c0, c1, start, stride, packed, at, first, last):
 
 
 @kernel
-def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count, first, last):
-    """packed[at + j * (c1 - c0) + c - c0] = x[n, c // copies, start + j * stride] for j < count, padded.
+def pack_channels(x, n, c0, c1, start, stride, mode, packed, at, count, first, last):
+    """packed[at + j * (c1 - c0) + c - c0] = x[n, c, start + j * stride] for j < count, padded.
 
     But for first <= j < last, which are there already.
     """
@@ -227,11 +225,8 @@ def pack_channels(x, n, c0, c1, copies, start, stride, mode, packed, at, count, 
         target = span(packed, at + place * channels, channels)
         if i < 0:
             clear(target)
-        elif copies == 1:
-            copy_line(channels_of(x, n, c0, channels, i), target)
         else:
-            for c in range(channels):
-                target[c] = number(x[n, (c0 + c) // copies, i])
+            copy_line(channels_of(x, n, c0, channels, i), target)
 
 
 @kernel
@@ -252,7 +247,7 @@ def pack_turned(x, n, c0, c1, start, packed, p, first, last, g):
 
 
 @kernel
-def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
+def pack(x, n, c0, c1, s0, s1, t0, width, g, packed):
     """The slots of the channels c0 to c1 that the steps s0 to s1 read, for `width` outputs from t0 on."""
     p0, p1 = 0, g.slots
     if g.slots == g.K and s1 - s0 < g.K and s0 // g.K == (s1 - 1) // g.K:  # some taps of one channel, each with a slot
@@ -275,12 +270,12 @@ def pack(x, n, c0, c1, copies, s0, s1, t0, width, g, packed):
                 # The slack of the last vector: denormals left there would be slow.
                 clear(span(packed, at + count, min(g.lanes, g.row - count)))
         elif c1 - c0 == 1:
-            pack_times(x, n, c0 // copies, start, g.stride, g.mode, packed, p * g.row, count)
+            pack_times(x, n, c0, start, g.stride, g.mode, packed, p * g.row, count)
         else:
             at = p * g.row * (c1 - c0)
-            if not turned and not (copies == 1 and pack_frames(x, n, c0, c1, start, g.stride, packed, at, first, last)):
+            if not turned and not pack_frames(x, n, c0, c1, start, g.stride, packed, at, first, last):
                 first = last
-            pack_channels(x, n, c0, c1, copies, start, g.stride, g.mode, packed, at, count, first, last)
+            pack_channels(x, n, c0, c1, start, g.stride, g.mode, packed, at, count, first, last)
 
 
 @kernel

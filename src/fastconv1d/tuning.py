@@ -84,8 +84,9 @@ KEPT_RESULTS = 32
 
 #: A call that takes longer than PARALLEL_SECONDS on one thread has helpers if these are awake, which they are for
 #: AWAKE_SECONDS after a call, or if it comes so soon after another such call; else it must take WAKING_SECONDS.  Both
-#: are compared with the estimate of cost.py.  One thread / two, us, by the idle time before each call, 64 -> 64 K 3,
-#: medians of 30 (Zen 4, 2 virtual cores, 2026-11-27; what finds cold caches is slower on one thread too):
+#: are compared with the estimate of cost.py, which was 1.3 times what it is now when these were timed.  One thread /
+#: two, us, by the idle time before each call, 64 -> 64 K 3, medians of 30 (Zen 4, 2 virtual cores, 2026-11-27; what
+#: finds cold caches is slower on one thread too):
 #:
 #:     estimate   no idle time   1 ms          5 ms          10 ms         50 ms
 #:           66     53 /   45      72 /   84     163 /  190    208 /  320    277 /  416
@@ -96,9 +97,15 @@ KEPT_RESULTS = 32
 #:         2015   1431 /  764    1529 /  762    1673 / 1133    1910 / 1182   2268 / 1537
 #:
 #: Tried: awake for 5 ms, which beside the peers, whose turns take as long, was neither better nor worse.
-PARALLEL_SECONDS = 40e-6
+PARALLEL_SECONDS = 30e-6
 AWAKE_SECONDS = 2e-3
-WAKING_SECONDS = 400e-6
+WAKING_SECONDS = 300e-6
+
+#: Calls that were made beside another count for this long as keeping a core busy each, so that helpers do not take
+#: turns with callers.  Two threads calling without pause on two cores, 64 -> 64 K 3, calls a second and the slowest of
+#: a hundred: L 600 8600 to 10500 and 4 ms without this, 10700 to 13000 and 0.3 ms with it; L 4800 1800 to 2000 and
+#: 7 ms, 2500 and 1 ms, as fast as with one thread a call.  Zen 4, 2026-11-28.
+CROWD_SECONDS = 0.02
 
 #: A helper that is awaited for STALLED_SECONDS, and the estimate for STALLED_ITEMS items, waits for its core, and is
 #: fetched (cores.py).  Mean times in us of 64 -> 64 (L 600 and 1200), 128 -> 128, 256 -> 256 (L 1200), 512 -> 512
@@ -131,24 +138,6 @@ PRODUCT_CHUNK = 64
 #: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
 FULL_LANES = 0.6
 
-#: What the transforms cost, in multiply-adds of a vector, 0.2 ns each (160 GFLOP/s of direct float32).  One of n takes
-#: FFT_PASSES n log2(n), which is 82 to 96 GFLOP/s counted as 5 n log2(n), and FFT_ROWS for each lane.  Packing,
-#: turning into the lanes and storing take FFT_MOVES a number, or FFT_STRIDED_MOVES where times are not neighbours in
-#: memory; a complex product FFT_PRODUCT, a call of its tile FFT_TILE, a byte of weights that the cache can't hold
-#: FFT_READ_BYTES (7.4 GB/s).  A number of the spectra of the weights takes half of a transform and FFT_WEIGHTS, and
-#: FFT_WRITTEN_BYTES for each byte that the cache can't hold.  Fitted to 56 random problems for which direct and this
-#: differ by less than 3: 0.72 to 1.22 of what was measured for 80 % of them, and the faster is told for 53.
-#: Emerald Rapids, 2026-11-23.
-FFT_PASSES = 4.7
-FFT_ROWS = 180
-FFT_MOVES = 0.6
-FFT_STRIDED_MOVES = 7
-FFT_PRODUCT = 7.3
-FFT_TILE = 79
-FFT_READ_BYTES = 0.68
-FFT_WEIGHTS = 62
-FFT_WRITTEN_BYTES = 2.2
-
 #: "auto" uses no algorithm whose error may be larger (Algorithm.units): the contract.
 MOST_UNITS = 64
 
@@ -169,36 +158,40 @@ SAMPLES_SHARE = 0.375
 #: 500 would take 110 MiB in float32.  Not tuned.
 LARGEST_SAMPLES_BYTES = 16 * 2**20
 
+#: Half cycles until a sum is there to be added to: 4 cycles on Zen and on Intel's cores since Skylake.
+FMA_LATENCY = 8
+
 #: Units of cost.py in a second: two vector FMAs a cycle at 3 GHz.
 UNITS_PER_SECOND = 6e9
 
-#: Prices of what the algorithms do, in those units, in either data format.  Fitted in NCW by benchmarks/fit_costs.py
-#: --problems 120 --seed 11: by them, the chosen algorithm is within 10 % of the best on 95 % of these problems where
-#: weights are prepared, and on 99 % where preparing them counts.  The fit prepares into memory that is there already,
-#: and underrates large transforms; so by hand, after timing published layers, fft's "operation" went from 0.88 to 1.2.
-#: Emerald Rapids, 2026-11-23.  The weights of direct and winograd are cheaper since the tile asks for them ahead, and
-#: "fma" has what flushes of 128 steps took; to prepare them was 6 before compiled code did it, in 0.1 to 0.35 ns a
-#: weight, and 25 us.  With these 0.3, 0.4 and 2 the chosen is within 10 % of the best on 93 and 97 % of 1000 problems
-#: (seed 5), on 92 and 95 % of 200 in NWC (seed 6), where nothing was fitted; the worst of both have kernels several
-#: times longer than x.  "straddled", "turned", "gathered" and "frame" were set by hand: of the two axes that the lanes
-#: may run along, the chosen one is within 10 % of the better on 91 to 97 % of 45 to 75 random problems of direct and
-#: winograd in either format, and on 19 of 22 of depthwise in NCW, with dilations of 1 to 300.  Against lanes that run
-#: as memory does that gains 1.2 times in NWC for these two, and in NCW 1.1 for direct with prepared weights and 1.3 to
-#: 1.5 for winograd (geometric means; at most 7, for 1 to 16 times). Zen 4, 2026-11-27.
+#: Prices of what the algorithms do, in those units, in either data format.  Fitted by benchmarks/fit_costs.py
+#: --problems 2500 --seed 71, but for the "gathered" and "turned" of direct, which are from problems timed with the
+#: lanes along either axis, and the prices of scalar.  By them the chosen algorithm is within 10 % of the best on 97 %
+#: of 2000 other problems (seed 72) in NCW and NWC where weights are prepared, on 99 and 98 % where preparing them
+#: counts; by those before, with one price for all of what fft does, on 94, 93, 97 and 96 %.  The worst have a few
+#: outputs of kernels several times longer than x.  Of the two axes that the lanes may run along, the chosen one is
+#: within 10 % of the better on 87 to 99 % of 31 to 207 problems of each algorithm, in either format.  Zen 4,
+#: 2026-11-28.
 COSTS: dict[str, dict[str, float]] = {
     "depthwise": {
-        "call": 9130, "fma": 1.22, "flush": 0, "output": 0.838, "row": 228, "sample": 0.72, "thinned": 1.44,
-        "straddled": 0.9, "turned": 0.5, "prepared weight": 6,
+        "call": 6730, "fma": 0.93, "flush": 6.62, "row": 193, "sample": 0.836, "thinned": 0.833,
+        "straddled": 1.32, "gathered": 0, "turned": 0.553, "frame": 53.5, "weight": 0.229, "far weight": 0.351,
+        "preparation": 9470, "prepared weight": 1.61,
     },
     "direct": {
-        "call": 6800, "fma": 1.02, "flush": 10.3, "output": 0.255, "row": 252, "sample": 1.05, "thinned": 0.852,
-        "gathered": 3, "turned": 1.0, "frame": 60, "weight": 0.4, "prepared weight": 2,
+        "call": 7500, "fma": 0.888, "flush": 5.37, "row": 177, "sample": 0.821, "thinned": 0.928,
+        "gathered": 1.5, "turned": 0.4, "frame": 38.4, "weight": 0.16, "far weight": 0.112, "preparation": 13300,
+        "prepared weight": 1.32,
     },
     "winograd": {
-        "call": 8520, "fma": 1.11, "flush": 32.5, "output": 0, "row": 472, "run": 11.5, "sample": 25.3,
-        "thinned": 0.0195, "gathered": 6, "turned": 0.7, "frame": 60, "weight": 0.3, "preparation": 150000,
-        "prepared weight": 2,
+        "call": 10500, "fma": 0.834, "output": 19.1, "row": 296, "run": 7.47, "sample": 19.2,
+        "thinned": 1.24, "gathered": 1.31, "turned": 0.417, "frame": 68.5, "weight": 0.164, "far weight": 0.0602,
+        "preparation": 58900, "prepared weight": 1.36,
     },
-    "fft": {"call": 16900, "operation": 1.2, "preparation": 60000, "prepared operation": 1.6},
+    "fft": {
+        "call": 4320, "pass": 2.06, "row": 185, "sample": 2.39, "output": 0.85, "strided": 1.8, "product": 8.84,
+        "tile": 20.8, "read byte": 0.125, "written byte": 0.621, "preparation": 184000, "prepared weight": 74.5,
+        "prepared byte": 1.25,
+    },
     "scalar": {"call": 12000, "word": 0.75},
 }  # fmt: skip

@@ -13,7 +13,16 @@ import numpy as np
 from .. import machine, tuning
 from ..compile import jit_disabled
 from ..cost import Counts, seconds
-from ..geometry import TIMES, cheaper_lanes, order_counts, packing_counts, round_up, runs_along, slots_for
+from ..geometry import (
+    TIMES,
+    cheaper_lanes,
+    order_counts,
+    packing_counts,
+    round_up,
+    runs_along,
+    slots_for,
+    weight_counts,
+)
 from ..geometry import geometry as lay_out
 from ..problem import Conv1dProblem
 from ..simd.tiles import TILE_ROWS, tile_for
@@ -100,16 +109,17 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     """The same with these lanes."""
     p, times_in_lanes = problem, along == TIMES
     lanes, steps = machine.lanes(p.compute_dtype), p.C_in_g * p.K
-    vectors = p.C_out * -(-p.L_out // lanes) if times_in_lanes else p.L_out * p.groups * -(-p.C_out_g // lanes)
+    vectors = p.C_out_g * -(-p.L_out // lanes) if times_in_lanes else p.L_out * -(-p.C_out_g // lanes)
+    half_cycles = max(vectors * machine.fma_half_cycles(), tuning.FMA_LATENCY)  # few wait for the sums before
     blocks = -(-p.L_out // tuning.BLOCK_TIMES)
     packing = packing_counts(p, blocks, along=along)
     running = {
         "call": 1,
-        "fma": vectors * steps * machine.fma_half_cycles(),
-        "flush": vectors * -(-steps // tuning.CHUNK),
-        "output": p.C_out * p.L_out,
-        "weight": p.C_out * steps * blocks,
+        "fma": p.groups * half_cycles * steps,
+        "flush": p.groups * vectors * -(-steps // tuning.CHUNK),
+        **weight_counts(p, steps, blocks, along=along),
         **packing,
         **order_counts(p, along, packing["sample"]),
     }
-    return running, {"prepared weight": p.C_out * steps} if p.channels_last or not times_in_lanes else {}
+    in_order = times_in_lanes and not p.channels_last
+    return running, {} if in_order else {"preparation": 1, "prepared weight": p.C_out * steps}

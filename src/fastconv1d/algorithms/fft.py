@@ -45,7 +45,7 @@ import numpy as np
 
 from .. import machine, memory, tuning
 from ..compile import jit_disabled, kernel
-from ..cost import Counts, seconds, units
+from ..cost import Counts, price, seconds, units
 from ..decoding import readable
 from ..driver import driver
 from ..epilogue import activate, activation_of
@@ -190,7 +190,7 @@ class Cut(NamedTuple):
 @lru_cache(maxsize=1024)
 def best_cut(problem: Conv1dProblem) -> Cut:
     """The cut that costs least, for any batch: the bits of a row may not depend on how many there are."""
-    return min(cuts(problem), key=lambda cut: cut_cost(problem, cut))
+    return min(cuts(problem), key=lambda cut: price("fft", cut_counts(problem, cut)))
 
 
 def cuts(problem: Conv1dProblem) -> Iterator[Cut]:
@@ -266,33 +266,40 @@ def pairs_together(problem: Conv1dProblem, cut: Cut) -> int:
     return max(1, most // (vectors * 2 * cut.n * lanes * itemsize))
 
 
-def uncached_bytes(problem: Conv1dProblem, weights: int) -> int:
+def uncached_bytes(problem: Conv1dProblem, vectors: int) -> int:
     """Bytes of so many vectors of weights that the cache can't hold."""
-    size = weights * machine.lanes(problem.compute_dtype) * problem.compute_dtype.itemsize
+    size = vectors * machine.lanes(problem.compute_dtype) * problem.compute_dtype.itemsize
     return max(size - 4 * machine.cache_bytes(2), 0)
 
 
-def cut_cost(problem: Conv1dProblem, cut: Cut) -> float:
-    """What a row of the batch costs, in multiply-adds of a vector."""
+def cut_counts(problem: Conv1dProblem, cut: Cut) -> Counts:
+    """What a row of the batch does by this cut, see cost.py."""
     p, c, lanes = problem, amounts(problem, cut), machine.lanes(problem.compute_dtype)
     neighbours = p.stride * cut.shift == 1 and (not p.channels_last or p.C_in == p.C_out == 1)
-    moved = lanes * (c.forward * (cut.n + cut.hop) + c.back * 2 * cut.hop)
-    return (
-        (c.forward + c.back) * (tuning.FFT_PASSES * cut.n * math.log2(cut.n) + tuning.FFT_ROWS * lanes)
-        + moved * (tuning.FFT_MOVES if neighbours else tuning.FFT_STRIDED_MOVES)
-        + c.products * tuning.FFT_PRODUCT
-        + c.tiles * tuning.FFT_TILE
-        + c.readings * uncached_bytes(p, c.weights) * tuning.FFT_READ_BYTES
-    )
+    samples, outputs = lanes * c.forward * (cut.n + cut.hop), lanes * c.back * 2 * cut.hop
+    return {
+        "call": 1,
+        "pass": (c.forward + c.back) * cut.n * math.log2(cut.n),
+        "row": (c.forward + c.back) * lanes,
+        "sample": samples,
+        "output": outputs,
+        "strided": 0 if neighbours else samples + outputs,
+        "product": c.products,
+        "tile": c.tiles,
+        "read byte": c.readings * uncached_bytes(p, c.weights),
+        "written byte": max(p.C_out * p.L_out * p.compute_dtype.itemsize - machine.cache_bytes(2), 0),
+    }
 
 
 def counts(problem: Conv1dProblem, prepared: bool) -> tuple[Counts, Counts]:
     """What it does, see cost.py."""
     cut = best_cut(problem)
     weights = amounts(problem, cut).weights
-    preparing = weights * (tuning.FFT_PASSES / 2 * math.log2(cut.n) + tuning.FFT_WEIGHTS)
-    preparing += uncached_bytes(problem, weights) * tuning.FFT_WRITTEN_BYTES
-    return {"call": 1, "operation": cut_cost(problem, cut)}, {"preparation": 1, "prepared operation": preparing}
+    return cut_counts(problem, cut), {
+        "preparation": 1,
+        "prepared weight": weights,
+        "prepared byte": uncached_bytes(problem, weights),
+    }
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

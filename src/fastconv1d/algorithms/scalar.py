@@ -126,7 +126,7 @@ def run_loops(x, w, bias, y, g, share):
         for s0 in range(0, g.steps, g.block_steps):
             s1 = min(s0 + g.block_steps, g.steps)
             c0, c1 = s0 // g.K, (s1 - 1) // g.K + 1
-            pack(x, n, group * g.C + c0, group * g.C + c1, 1, s0, s1, t0, t1 - t0, g, packed)
+            pack(x, n, group * g.C + c0, group * g.C + c1, s0, s1, t0, t1 - t0, g, packed)
             fill_table(table, s0, s1, c0, c1 - c0, 0, g.row, g)
             for row in range(group * g.R + r0, group * g.R + r1):
                 for first in range(0, s1 - s0, chain_of(total)):

@@ -50,6 +50,7 @@ from ..geometry import (
     round_up,
     runs_along,
     turning_fields,
+    weight_counts,
 )
 from ..packing import clear, fill_panels, pack, source_index, split
 from ..problem import Conv1dProblem
@@ -344,11 +345,10 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     running = {
         "call": 1,
         "fma": vectors * points * steps * machine.fma_half_cycles(),
-        "flush": vectors * points * -(-steps // tuning.CHUNK),
         "output": vectors * points,
         "sample": samples * points,
         "row": (p.C_in if along == TIMES else 1) * slots * blocks,
-        "weight": points * p.C_out * steps * blocks,
+        **weight_counts(p, points * steps, blocks, along=along),
         **order_counts(p, along, p.C_in * slots * OUTPUTS * reach),
     }
     if spacing > 1 and along == TIMES:
@@ -394,7 +394,7 @@ def sample(x, n, group, t0, g, packed, phases, samples, offsets):
     size = packed.itemsize
     for c0 in range(0, g.C, g.block_channels):
         c1 = min(c0 + g.block_channels, g.C)
-        pack(x, n, group * g.C + c0, group * g.C + c1, 1, 0, g.C * g.K, t0, g.width, g, packed)
+        pack(x, n, group * g.C + c0, group * g.C + c1, 0, g.C * g.K, t0, g.width, g, packed)
         if g.lanes_along == TIMES:
             for i in range(g.points):
                 offsets[i] = i % OUTPUTS * g.phase_step + i // OUTPUTS * g.spacing
