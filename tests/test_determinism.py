@@ -105,8 +105,8 @@ def test_any_number_of_threads(
     problem = arguments(case, dtype, layout) | {"algorithm": algorithm}
     monkeypatch.setattr(tuning, "PARALLEL_SECONDS", np.inf)
     expected = conv1d(**problem)
-    monkeypatch.setattr(tuning, "PARALLEL_SECONDS", 0)
-    monkeypatch.setattr(tuning, "WAKING_SECONDS", 0)
+    monkeypatch.setattr(tuning, "PARALLEL_SECONDS", 1e-9)
+    monkeypatch.setattr(tuning, "WAKING_SECONDS", 1e-9)
     for threads, seconds in itertools.product({1, machine.threads()}, (1, 1e-5)):
         monkeypatch.setattr(tuning, "SLICE_SECONDS", seconds)
         before = numba.get_num_threads()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -36,33 +37,82 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr(machine, "threads", lambda: 2)
     monkeypatch.setattr(threads.parallel, "_is_initialized", False)
     monkeypatch.setattr(threads, "_last_call", float("inf"))
+    monkeypatch.setattr(threads, "_crowd_seen", -float("inf"))
     monkeypatch.setattr(helpers, "awake", lambda count: False)
+    monkeypatch.setattr(cores, "count", lambda: 10**6)
     yield monkeypatch
     machine.threads_asked_for.cache_clear()
 
 
 def test_a_call_has_helpers_where_that_pays(fresh: pytest.MonkeyPatch) -> None:
-    assert threads.threads_for(tuning.PARALLEL_SECONDS) == 2
-    assert threads.threads_for(tuning.PARALLEL_SECONDS * 0.9) == 1
+    assert threads.threads_for(tuning.PARALLEL_SECONDS, 999) == 2
+    assert threads.threads_for(tuning.PARALLEL_SECONDS * 0.9, 999) == 1
     fresh.setattr(threads, "_last_call", -float("inf"))
-    assert threads.threads_for(tuning.WAKING_SECONDS) == 2
-    assert threads.threads_for(tuning.WAKING_SECONDS * 0.9) == 1
+    assert threads.threads_for(tuning.WAKING_SECONDS, 999) == 2
+    assert threads.threads_for(tuning.WAKING_SECONDS * 0.9, 999) == 1
     fresh.setattr(helpers, "awake", lambda count: count == 1)  # but the helper is still there
-    assert threads.threads_for(tuning.PARALLEL_SECONDS) == 2
+    assert threads.threads_for(tuning.PARALLEL_SECONDS, 999) == 2
 
 
 def test_the_count_is_the_least_that_anyone_allows(fresh: pytest.MonkeyPatch) -> None:
     fresh.setattr(threads.parallel, "_get_num_threads", lambda: pytest.fail("nobody has set it"), raising=False)
     fresh.setattr(machine, "threads", lambda: 8)
-    assert threads.threads_for(1) == 8
+    assert threads.threads_for(1, 999) == 8
     fresh.setattr(threads.parallel, "_is_initialized", True)
     fresh.setattr(threads.parallel, "_get_num_threads", lambda: 5)
-    assert threads.threads_for(1) == 5
+    assert threads.threads_for(1, 999) == 5
     fresh.setattr(machine, "threads", lambda: 3)
-    assert threads.threads_for(1) == 3
+    assert threads.threads_for(1, 999) == 3
     fresh.setattr(machine, "threads", lambda: 10**6)
     fresh.setattr(threads.parallel, "_is_initialized", False)
-    assert threads.threads_for(1) == sharing.MOST_WORKERS
+    assert threads.threads_for(1, 999) == sharing.MOST_WORKERS
+    assert threads.threads_for(1, 7) == 7, "items"
+    assert threads.threads_for(5.5 * tuning.PARALLEL_SECONDS, 999) == 6, "nobody for less than what a thread is worth"
+    fresh.setattr(cores, "count", lambda: 4)
+    assert threads.threads_for(1, 999) == 4
+
+
+def test_callers_beside_each_other_leave_helpers_out(fresh: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    fresh.setattr(threads, "perf_counter", lambda: now)
+    fresh.setattr(machine, "threads", lambda: 4)
+    threads.with_helpers(1, 99, lambda team: threads.with_helpers(1, 99, lambda team: team_of()))
+    assert threads.threads_for(1, 99) == 2
+    fresh.setattr(machine, "threads", lambda: 2)
+    assert threads.threads_for(1, 99) == 1
+    now += 1.01 * tuning.CROWD_SECONDS
+    assert threads.threads_for(1, 99) == 2
+    assert helpers.callers == {}
+
+
+@linux
+def test_a_caller_with_real_time_priority_waits_for_nobody(fresh: pytest.MonkeyPatch) -> None:
+    assert not cores.real_time()
+    fresh.setattr(os, "sched_getscheduler", lambda process: os.SCHED_FIFO)
+    assert cores.real_time()
+    assert threads.threads_for(1, 99) == 1
+
+
+@linux
+def test_a_pinned_thread_works_alone_and_its_helpers_are_not_pinned(run_python: RunPython) -> None:
+    code = """
+import os, threading
+from fastconv1d import helpers, machine, threads
+machine.threads = lambda: 2
+def pinned():
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(threads.threads_for(1, 9))
+    helpers.summon(1)
+thread = threading.Thread(target=pinned)
+thread.start()
+thread.join()
+helper = max(int(task) for task in os.listdir("/proc/self/task"))
+while not helpers._helpers[0].asleep:
+    pass
+print(os.sched_getaffinity(helper) == os.sched_getaffinity(0))
+"""
+    child = run_python("-c", code)
+    assert child.stdout == "1\nTrue\n", child.stderr
 
 
 def test_numbas_own_count_is_heeded_and_stays(fresh: pytest.MonkeyPatch) -> None:
@@ -70,9 +120,9 @@ def test_numbas_own_count_is_heeded_and_stays(fresh: pytest.MonkeyPatch) -> None
     before = numba.get_num_threads()
     try:
         numba.set_num_threads(1)
-        assert threads.threads_for(1) == 1
+        assert threads.threads_for(1, 999) == 1
         numba.set_num_threads(before)
-        assert threads.threads_for(1) == min(before, machine.threads())
+        assert threads.threads_for(1, 999) == min(before, machine.threads())
         conv1d(np.ones((1, 64, 20_000), np.float32), np.ones((64, 64, 3), np.float32))
         assert numba.get_num_threads() == before
     finally:
@@ -104,12 +154,13 @@ def test_one_call_at_a_time_has_helpers(fresh: pytest.MonkeyPatch) -> None:
         threads.with_helpers(1, 9, fail)
     assert helpers.region == {}
     fresh.setattr(helpers, "awake", lambda count: True)
+    fresh.setattr(threads, "_crowd_seen", -float("inf"))
     assert team_of()[0][:2] == (2, False)
 
 
 def test_a_helper_is_awaited_longer_where_items_are_long(fresh: pytest.MonkeyPatch) -> None:
     short, long = team_of(1e-3)[0][2], team_of(1)[0][2]
-    assert short < long == pytest.approx(helpers.looks(tuning.STALLED_ITEMS / 9), rel=0.01)
+    assert short < long == pytest.approx(helpers.looks_in(tuning.STALLED_ITEMS / 9), rel=0.01)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "1e1"])
@@ -277,6 +328,7 @@ def test_invitations_are_numbered() -> None:
 
 def test_helpers_sleep_after_a_while_and_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "threads", lambda: 3)
+    monkeypatch.setattr(cores, "count", lambda: 3)
     monkeypatch.setattr(threads.parallel, "_is_initialized", False)  # whatever Numba's number is
 
     def wait_until(true: Callable[[], bool]) -> None:
@@ -297,12 +349,68 @@ def test_a_process_that_may_not_have_more_threads_does_without(monkeypatch: pyte
     def fail(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
+    monkeypatch.setattr(helpers, "BuiltinFunctionType", FunctionType)
     monkeypatch.setattr(helpers._thread, "start_new_thread", fail)
     there = len(helpers._helpers)
     assert helpers.summon(there + 1) == there
     monkeypatch.setattr(helpers, "_helpers", [])
     monkeypatch.setattr(machine, "threads", lambda: 2)
     assert team_of() == [threads.ALONE]
+
+
+def test_green_threads_are_no_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers._thread, "start_new_thread", lambda *_: pytest.fail("would take turns with the caller"))
+    assert helpers.summon(3) == 0
+
+
+class Ends:
+    """The bell of a helper that something ends."""
+
+    def get(self) -> None:
+        raise SystemExit
+
+    def put(self, item: None) -> None:
+        pass
+
+
+def test_a_helper_that_has_ended_is_replaced() -> None:
+    def wait_until(true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    helpers.summon(1)
+    helper = helpers._helpers[0]
+    wait_until(lambda: helper.asleep)
+    bell, helper.bell = helper.bell, Ends()  # type: ignore[assignment]
+    bell.put(None)
+    wait_until(lambda: helper not in helpers._helpers)
+    assert helper.working.acquire(timeout=30)
+    assert helpers.summon(1) == 1
+    assert helpers._helpers[0] is not helper
+
+
+@linux
+def test_a_child_forked_in_a_call_goes_on_with_it_and_nobody_joins(run_python: RunPython) -> None:
+    code = """
+import os, sys, threading
+from fastconv1d import helpers, machine, threads
+machine.threads = lambda: 2
+teams = []
+def inside(team):
+    if os.fork():
+        sys.exit(os.wait()[1])
+    other = threading.Thread(target=threads.with_helpers, args=(1, 9, teams.append))
+    other.start()
+    other.join()
+    teams.append(team)
+threads.with_helpers(1, 9, inside)
+threads.with_helpers(1, 9, teams.append)
+print([team.workers for team in teams], helpers.callers, helpers.region)
+"""
+    child = run_python("-W", "ignore", "-c", code)
+    assert child.stdout == "[1, 2, 1] {} {}\n", child.stderr
 
 
 @driver.driver
@@ -353,7 +461,7 @@ import numpy as np
 import fastconv1d
 from fastconv1d import helpers, machine, tuning
 machine.threads = lambda: 2
-tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 0
+tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 1e-9
 x, w = np.ones((1, 16, 600), np.float32), np.ones((16, 16, 3), np.float32)
 expected = fastconv1d.conv1d(x, w)
 def interrupt(*_):
@@ -508,7 +616,7 @@ def test_calls_after_the_helpers_have_ended_do_without(run_python: RunPython) ->
     code = """
 import atexit
 def last():
-    print((fastconv1d.conv1d(x, w, algorithm="direct") == 192).all(), fastconv1d.helpers._helpers[0].working.locked())
+    print((fastconv1d.conv1d(x, w, algorithm="direct") == 192).all(), fastconv1d.helpers._helpers)
 atexit.register(last)
 import numpy as np, fastconv1d, fastconv1d.helpers
 x, w = np.ones((1, 64, 20_000), np.float32), np.ones((64, 64, 3), np.float32)
@@ -516,7 +624,7 @@ fastconv1d.machine.threads = lambda: 2
 fastconv1d.conv1d(x, w, algorithm="direct")
 """
     child = run_python("-W", "error", "-c", code)
-    assert (child.stdout, child.stderr) == ("True False\n", "")
+    assert (child.stdout, child.stderr) == ("True []\n", "")
 
 
 def test_many_threads_at_once(run_python: RunPython) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from numba.core.codegen import ll  # the LLVM that Numba compiles with
 
 from . import __version__, cache_info, explain, machine, warmup
 from .bench import command
+from .sharing import MOST_WORKERS
 from .simd.tiles import TILE_ROWS, most_vectors
 from .threads import threads_for
 
@@ -39,7 +41,7 @@ def info() -> Iterator[tuple[str, str]]:
     yield "", f"{machine.registers()} registers, {'' if machine.has_fma() else 'no '}fused multiply-add"
     yield "", f"tile of {TILE_ROWS} rows by {most_vectors(TILE_ROWS)} vectors"
     yield "caches", f"L1 {machine.cache_bytes(1) // 1024} KiB, L2 {machine.cache_bytes(2) // 1024} KiB a core"
-    yield "threads", f"{threads_for(float('inf'))} of {machine.threads()}"
+    yield "threads", f"{threads_for(float('inf'), MOST_WORKERS)} of {machine.threads()}"
     yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else kept()
     yield "algorithms", "".join(f"{kind:12}" for kind in LAYERS).rstrip()
     for dtype in DTYPES:
@@ -61,7 +63,10 @@ def algorithm(dtype: str, kind: str) -> str:
 
 
 def print_info() -> None:
-    print("\n".join(f"{name:14}{text}" for name, text in info()))
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("fastconv1d").setLevel(logging.INFO)  # to name an algorithm is to compile what it calls
+    for name, text in info():
+        print(f"{name:14}{text}", flush=True)
 
 
 def compile_ahead(dtypes: list[str] | None) -> None:

@@ -33,6 +33,26 @@ _allowed = types.ExternalFunction("sched_getaffinity", types.int32(types.int32, 
 _allow = types.ExternalFunction("sched_setaffinity", types.int32(types.int32, types.intp, types.intp))
 
 
+#: Set by threads of audio, say; they run before all others, or these never.
+REAL_TIME = {getattr(os, name, None) for name in ("SCHED_FIFO", "SCHED_RR")}
+
+
+def count() -> int:
+    """How many cores this thread may run on."""
+    return len(os.sched_getaffinity(0)) if SUPPORTED else os.cpu_count() or 1
+
+
+def real_time() -> bool:
+    """Whether this thread has real-time priority."""
+    return SUPPORTED and os.sched_getscheduler(0) in REAL_TIME
+
+
+def as_main_thread() -> None:
+    """Run where the main thread may, not only where the thread may that started this one."""
+    if SUPPORTED:
+        os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()))
+
+
 @kernel
 def this_core():
     """The core that this thread runs on, or -1."""

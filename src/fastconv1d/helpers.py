@@ -14,11 +14,12 @@ from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from time import perf_counter, sleep
+from types import BuiltinFunctionType
 
 import numba
 import numpy as np
 
-from . import machine, sharing, tuning
+from . import cores, machine, sharing, tuning
 from .compile import compiled, log_compiling
 
 _words = np.zeros((sharing.INVITATION_BYTES + machine.LINE_BYTES) // 8, np.int64)
@@ -27,9 +28,12 @@ ctypes.pythonapi.Py_IncRef(ctypes.py_object(_words))  # for good: a helper may l
 #: The address of the invitation (sharing.py), where a line of the cache starts.  No constant: kept code knows none.
 invitation = int(_words.ctypes.data + -_words.ctypes.data % machine.LINE_BYTES)
 
-#: Whom the helpers help: "caller" is there while a call has them, and once they are closed.  A lock could not say whose
-#: it is, if Ctrl-C comes in the moment when it is acquired.
+#: Whom the helpers help: "caller" is there while a call has them, and once they are closed.  Who sets it, by
+#: setdefault, has them: a lock could not say whose it is, if Ctrl-C comes in the moment when it is acquired.
 region: dict[str, object] = {}
+
+#: The calls of all threads that are large enough for helpers, and which thread made each.
+callers: dict[object, int] = {}
 
 #: How long the end of Python waits for the call of a daemon thread, and for a helper.
 CLOSING_SECONDS = 1.0
@@ -51,14 +55,19 @@ class _Helper:
         _thread.start_new_thread(self.work, ())
 
     def work(self) -> None:
-        thread, patience = _thread.get_native_id(), looks(tuning.AWAKE_SECONDS)
-        while not _closed:
-            _serve()(invitation, thread, patience)
-            self.asleep = True
-            if not region:  # in this order: a caller rings for those that are asleep
-                self.bell.get()
-            self.asleep = False
-        self.working.release()
+        try:
+            cores.as_main_thread()
+            thread, patience = _thread.get_native_id(), looks_in(tuning.AWAKE_SECONDS)
+            while not _closed:
+                _serve()(invitation, thread, patience)
+                self.asleep = True
+                if not region:  # in this order: a caller rings for those that are asleep
+                    self.bell.get()
+                self.asleep = False
+        finally:
+            if self in _helpers:
+                _helpers.remove(self)
+            self.working.release()
 
     def wake(self) -> None:
         if self.asleep:
@@ -76,36 +85,39 @@ def _serve() -> Callable[..., None]:
 
 @cache
 def _look_seconds() -> float:
-    """How long a look takes, and the pause after it."""
-    wait, count, least = compiled(sharing.wait, numba.void(*[numba.intp] * 2)), 1000, float("inf")
+    """How long it takes to look whether there is an invitation, and to pause after it."""
+    look, count, least = compiled(sharing.look, numba.void(*[numba.intp] * 2)), 1000, float("inf")
     for _ in range(3):
         start = perf_counter()
-        wait(invitation, count)
+        look(invitation, count)
         least = min(least, perf_counter() - start)
     return max(least, 1e-6) / count
 
 
-def looks(seconds: float) -> int:
+def looks_in(seconds: float) -> int:
     """How many looks take about this long."""
-    return int(seconds / _look_seconds())
+    return max(int(seconds / _look_seconds()), 1)
 
 
 def awake(count: int) -> bool:
-    """Whether this many helpers look out for a call."""
+    """Whether this many helpers are there and do not sleep."""
     return len(_helpers) >= count and not any(helper.asleep for helper in _helpers[:count])
 
 
 def summon(count: int) -> int:
     """Wake this many helpers, and start those that there are not yet; for who has the region.  Return how many came."""
     _serve()  # compiled here, not by the helpers
+    if not isinstance(_thread.start_new_thread, BuiltinFunctionType):
+        return 0  # gevent's or eventlet's, whose threads take turns with this one
     try:
         while len(_helpers) < count:
             _helpers.append(_Helper())
     except RuntimeError:  # no more threads for this process: then with fewer
         pass
-    for helper in _helpers[:count]:
+    woken = _helpers[:count]
+    for helper in woken:
         helper.wake()
-    return min(count, len(_helpers))
+    return len(woken)
 
 
 def _close() -> None:
@@ -117,15 +129,20 @@ def _close() -> None:
             return
         sleep(1e-3)
     sharing.close(invitation)
-    for helper in _helpers:
+    ending = _helpers[:]
+    for helper in ending:
         helper.bell.put(None)
-    for helper in _helpers:
+    for helper in ending:
         if helper.working.acquire(timeout=CLOSING_SECONDS):
             helper.working.release()
 
 
 def _after_fork_in_child() -> None:
-    region.clear()
+    for call, thread in [*callers.items()]:
+        if thread != _thread.get_ident():  # else this thread goes on with it, and has the invitation to itself
+            del callers[call]
+    if region.get("caller") not in callers:
+        region.clear()
     _helpers.clear()
     _words[:] = 0
 

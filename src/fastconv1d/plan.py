@@ -71,7 +71,7 @@ class Plan:
 
     def _run_large(self, team: Team, x: np.ndarray, *arrays: np.ndarray) -> None:
         """Compute by a team and, if that takes long, in slices: compiled code does not see Ctrl-C."""
-        first, items, (workers, *_) = 0, self.items * len(x), team
+        first, items, workers = 0, self.items * len(x), team.workers
         count = items
         if self.seconds > tuning.SLICE_SECONDS:
             count = max(workers, int(items * tuning.SLICE_SECONDS / 2 / self.seconds))
@@ -170,5 +170,5 @@ def explain_plan(plan: Plan) -> Explanation:
         flops=problem.flops,
         bytes=bytes_moved(problem),
         scratch_bytes=plan.scratch_bytes,
-        threads=threads_for(plan.seconds),
+        threads=threads_for(plan.seconds, plan.items * problem.N),
     )

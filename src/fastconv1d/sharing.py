@@ -1,7 +1,7 @@
 """How threads share a call: each has a share of its items, and takes of others' shares when it is done with its own.
 
 So none of them has to be awake: the caller works through the items of those that do not come, and waits for nobody but
-who is in the midst of some.
+who has come and not left.
 
 The shares stand on the caller's stack, each on a line of the cache:
 
@@ -17,7 +17,8 @@ finds all shares empty it withdraws the places that are left, and waits for thos
     DONE           how many of those who took a place have left
     ENTER, FRAME   the function to call, and its first argument
     CORE           where the caller runs, or did when it last looked
-    THREADS        for each place the thread that is in it, negative while it is fetched, or 0
+    THREADS        for each place the thread that is in it, or 0; negative while the caller fetches it, for which
+                   the thread then waits: nobody else may move it, and it moves itself only outside of a place
 
 An invitation has a number, so that to take a place in a later one than was looked at fails.
 """
@@ -73,7 +74,7 @@ def claim(share):
         first, last = left >> 32, left & (2**32 - 1)
         if first == last:
             other += 1
-        elif other:
+        elif other:  # one's own is empty, and nobody else writes to an empty share
             half = last - (last - first + 1) // 2
             if exchange(place, left, first << 32 | half):
                 store(share + LEFT, half << 32 | last)
@@ -120,19 +121,22 @@ def fetch_from(place):
 
 @kernel
 def dismiss(invitation, places, patience):
-    """Offer no places any more, and wait for those who took one; after `patience` looks have them come to this core."""
-    ticket, looks = load(invitation + TICKET), 0
+    """Offer no places any more, and wait for those who took one; after `patience` looks each have them come here.
+
+    One after the other, as one that is only slow would lose its own core.
+    """
+    ticket, looks, fetched = load(invitation + TICKET), 0, 0
     while not exchange(invitation + TICKET, ticket, ticket - ticket % MOST_WORKERS):
         ticket = load(invitation + TICKET)
     taken = places - ticket % MOST_WORKERS
     while load(invitation + DONE) < taken:
-        if looks == patience:
-            store(invitation + CORE, this_core())
-            for place in range(1, places + 1):
-                fetch_from(invitation + THREADS + 8 * place)
-        if looks >= patience:
-            offer()
         looks += 1
+        if looks > patience and fetched < places:
+            looks, fetched = 0, fetched + 1
+            store(invitation + CORE, this_core())
+            fetch_from(invitation + THREADS + 8 * fetched)
+        if fetched:
+            offer()
         pause()
 
 
@@ -142,7 +146,7 @@ def enter(invitation, place, thread):
     store(invitation + THREADS + 8 * place, thread)
     call(load(invitation + ENTER), (load(invitation + FRAME), place * SHARE_BYTES))
     while not exchange(invitation + THREADS + 8 * place, thread, 0):
-        pause()
+        offer()  # to the caller, who fetches this thread, maybe to the core that they now share
     done = load(invitation + DONE)
     while not exchange(invitation + DONE, done, done + 1):
         done = load(invitation + DONE)
@@ -160,13 +164,13 @@ def serve(invitation, thread, patience):
             looks += 1
             pause()
             continue
-        leave(load(invitation + CORE))  # before it takes a place, for which the caller will wait
+        leave(load(invitation + CORE))  # where it may have woken; before it takes a place, for which the caller waits
         if exchange(invitation + TICKET, ticket, ticket - 1):
             enter(invitation, ticket % MOST_WORKERS, thread)
             looks = 0
 
 
-def wait(invitation, looks):
+def look(invitation, looks):
     """Look as often as this for an invitation, as `serve` does."""
     for _ in range(looks):
         if load(invitation + TICKET) == CLOSED:

@@ -72,7 +72,6 @@ def growth(calls: int) -> tuple[int, int]:
     # What grows to its size in the first half: the memory of dropped results, and the threads, which take 20 to 30 MB.
     tuning.KEPT_RESULT_BYTES = 2**24
     tuning.PARALLEL_SECONDS = tuning.WAKING_SECONDS = 50e-6
-    tuning.CROWDED_SECONDS = 0  # however slow they are
     made = Calls()
     for number in range(calls // 2):
         made.make(number)
