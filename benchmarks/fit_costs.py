@@ -25,7 +25,7 @@ from fastconv1d.bench.problems import layers
 from fastconv1d.bench.problems import problems as named_problems
 from fastconv1d.cost import units
 from fastconv1d.memory import empty
-from fastconv1d.plan import Plan, plan_for
+from fastconv1d.plan import Plan, choose, plan_for
 from fastconv1d.problem import Conv1dProblem, describe
 
 CANDIDATES = [algorithm for algorithm in ALGORITHMS if algorithm.name != "scalar"]
@@ -148,7 +148,7 @@ def chosen(problem: Conv1dProblem, times: Times, prices: dict[str, Prices], prep
     """Return the cheapest algorithm by the prices, and its time as a multiple of the least."""
     cost = {name: estimate(name, problem, prices[name], prepared) for name in times}
     real = {name: run + (0 if prepared else prepare) for name, (run, prepare) in times.items()}
-    name = min(cost, key=cost.__getitem__)
+    name = choose({BY_NAME[name]: units for name, units in cost.items()}).name
     return name, real[name] / min(real.values())
 
 

@@ -35,7 +35,7 @@ from problems import (
     small_integers,
 )
 
-from fastconv1d import conv1d, explain, functional, machine, plan
+from fastconv1d import conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
 from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES
@@ -487,6 +487,30 @@ def test_a_cpu_may_halve_its_widest_vectors(
     f4 = np.dtype(np.float32)
     running, _ = direct.counts(describe((1, 4, 130), f4, (8, 4, 3), f4), False)
     assert running["fma"] == half_cycles * 12 * 8 * 128 * 32 // bits  # steps, channels, times
+
+
+def test_what_transforms_must_promise_some_time() -> None:
+    by_name = {algorithm.name: algorithm for algorithm in ALGORITHMS}
+    for plain, other in itertools.product(("direct", "depthwise"), ("winograd", "fft")):
+        assert plan.choose({by_name[plain]: 1.09, by_name[other]: 1.0}).name == plain
+        assert plan.choose({by_name[plain]: 1.11, by_name[other]: 1.0}).name == other
+    assert plan.choose({by_name["winograd"]: 1.01, by_name["fft"]: 1.0}).name == "fft"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("C_in", "C_out", "groups"), [(48, 32, 1), (1, 5, 1), (8, 8, 8), (8, 24, 8), (64, 64, 64), (8, 6, 2)]
+)
+def test_every_count_has_a_price(layout: str, C_in: int, C_out: int, groups: int) -> None:
+    f4, (x_shape, w_shape) = np.dtype(np.float32), ((1, C_in, 300), (C_out, C_in // groups, 7))
+    if layout == "NWC":
+        x_shape, w_shape = (1, 300, C_in), w_shape[::-1]
+    for stride, dilation, prepared in itertools.product((1, 2), (1, 3), (True, False)):
+        problem = describe(x_shape, f4, w_shape, f4, None, None, stride, "same", dilation, groups, data_format=layout)
+        for algorithm in ALGORITHMS:
+            if algorithm.refuse(problem) is None:
+                for counts in algorithm.counts(problem, prepared):
+                    assert counts.keys() <= tuning.COSTS[algorithm.name].keys()
 
 
 @pytest.mark.parametrize("name", ["dense", "depthwise"])

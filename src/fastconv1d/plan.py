@@ -90,9 +90,9 @@ def refusals(problem: Conv1dProblem) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def plan_for(problem: Conv1dProblem, algorithm: str, prepared: bool) -> Plan:
-    """The plan of `problem` by the named algorithm; for "auto" by the cheapest, `prepared` or not, that accepts it."""
+    """The plan of `problem` by the named algorithm; for "auto" by the one that `choose` takes, `prepared` or not."""
     if algorithm == "auto":
-        return Plan(problem, min(candidates_of(problem), key=lambda one: cost(problem, one, prepared)), prepared)
+        return Plan(problem, choose({one: cost(problem, one, prepared) for one in candidates_of(problem)}), prepared)
     refused = refusals(problem)
     if algorithm in refused:
         ways = ", ".join(candidate.name for candidate in ALGORITHMS if candidate.name not in refused)
@@ -109,6 +109,11 @@ def candidates_of(problem: Conv1dProblem) -> list[Algorithm]:
     """Those that "auto" chooses among: the first that sums directly, and what transforms blocks and is exact enough."""
     plain, *others = (algorithm for algorithm in ALGORITHMS if algorithm.refuse(problem) is None)
     return [plain, *(other for other in others if other.units is not None and other.units <= tuning.MOST_UNITS)]
+
+
+def choose(costs: dict[Algorithm, float]) -> Algorithm:
+    """The cheapest; what transforms blocks must be so by some margin, as it is less exact and costs are estimates."""
+    return min(costs, key=lambda one: costs[one] * (1 if one.units is None else tuning.TRANSFORM_MARGIN))
 
 
 def cost(problem: Conv1dProblem, algorithm: Algorithm, prepared: bool) -> float:

@@ -161,6 +161,11 @@ LARGEST_SAMPLES_BYTES = 16 * 2**20
 #: Half cycles until a sum is there to be added to: 4 cycles on Zen and on Intel's cores since Skylake.
 FMA_LATENCY = 8
 
+#: By how much winograd and fft must be cheaper than a plain sum.  On the 1700 problems of fit_costs.py that 1.0 to 1.2
+#: were tried on, 1.1 chooses as well as 1.0 (within 10 % of the best as often, but for 0.7 % of NWC), 1.2 worse; of
+#: published layers it mends 32 -> 32 K 2 dilation 512, for which winograd takes 1.14 times as long.  Zen 4, 2026-11-28.
+TRANSFORM_MARGIN = 1.1
+
 #: Units of cost.py in a second: two vector FMAs a cycle at 3 GHz.
 UNITS_PER_SECOND = 6e9
 
