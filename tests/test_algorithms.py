@@ -38,7 +38,7 @@ from problems import (
 from fastconv1d import conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
-from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES
+from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, round_up, slots_for
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
 
@@ -487,6 +487,26 @@ def test_a_cpu_may_halve_its_widest_vectors(
     f4 = np.dtype(np.float32)
     running, _ = direct.counts(describe((1, 4, 130), f4, (8, 4, 3), f4), False)
     assert running["fma"] == half_cycles * 12 * 8 * 128 * 32 // bits  # steps, channels, times
+
+
+def test_taps_share_their_samples_where_that_takes_no_more_room() -> None:
+    f4 = np.dtype(np.float32)
+    one_output = describe((1, 4, 302), f4, (6, 4, 302), f4)
+    assert slots_for(one_output, 1) == 1
+    for dilation in range(1, 100):
+        problem = describe((1, 1, 1000), f4, (1, 1, 9), f4, dilation=dilation)
+        for block in (1, 15, 16, 40):
+            row = round_up(block, machine.lanes(f4)) + machine.lanes(f4)
+            assert slots_for(problem, block) == (1 if dilation <= row else 9)
+
+
+@pytest.mark.parametrize(("C", "outputs"), [(64, 2), (4, 108), (2, 1), (1, 1)])
+def test_depthwise_in_nwc_has_the_blocks_of_direct_but_for_many_channels_of_one_output(C: int, outputs: int) -> None:
+    f4 = np.dtype(np.float32)
+    problem = describe((1, 500, C), f4, (3, 1, C * outputs), f4, groups=C, data_format="NWC")
+    assert depthwise.geometry(problem, True) == direct.geometry(problem, True)
+    many = describe((1, 500, 64), f4, (3, 1, 64), f4, groups=64, data_format="NWC")
+    assert depthwise.geometry(many, True)["lanes_along"] == PAIRED_CHANNELS
 
 
 def test_what_transforms_must_promise_some_time() -> None:
