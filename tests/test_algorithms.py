@@ -38,7 +38,7 @@ from problems import (
 from fastconv1d import conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
-from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, round_up, slots_for
+from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, slots_for
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
 
@@ -489,15 +489,17 @@ def test_a_cpu_may_halve_its_widest_vectors(
     assert running["fma"] == half_cycles * 12 * 8 * 128 * 32 // bits  # steps, channels, times
 
 
-def test_taps_share_their_samples_where_that_takes_no_more_room() -> None:
+def test_taps_share_their_samples_where_they_are_near_enough() -> None:
     f4 = np.dtype(np.float32)
     one_output = describe((1, 4, 302), f4, (6, 4, 302), f4)
-    assert slots_for(one_output, 1) == 1
-    for dilation in range(1, 100):
-        problem = describe((1, 1, 1000), f4, (1, 1, 9), f4, dilation=dilation)
-        for block in (1, 15, 16, 40):
-            row = round_up(block, machine.lanes(f4)) + machine.lanes(f4)
-            assert slots_for(problem, block) == (1 if dilation <= row else 9)
+    assert slots_for(one_output, 1, TIMES) == slots_for(one_output, 1, CHANNELS) == 1
+    lanes = machine.lanes(f4)
+    for dilation, block in itertools.product(range(1, 100), (1, 15, 16, 40)):
+        by_time = describe((1, 1, 1000), f4, (1, 1, 9), f4, dilation=dilation)
+        assert slots_for(by_time, block, TIMES) == (1 if dilation <= max(block - 1, 2 * lanes) else 9)
+        by_place = describe((1, 1000, 2), f4, (9, 2, 2), f4, dilation=dilation, data_format="NWC")
+        near = min(2 * block, 2 * lanes)
+        assert slots_for(by_place, block, CHANNELS) == (1 if dilation <= max(block - 1, near) else 9)
 
 
 @pytest.mark.parametrize(("C", "outputs"), [(64, 2), (4, 108), (2, 1), (1, 1)])
@@ -505,6 +507,9 @@ def test_depthwise_in_nwc_has_the_blocks_of_direct_but_for_many_channels_of_one_
     f4 = np.dtype(np.float32)
     problem = describe((1, 500, C), f4, (3, 1, C * outputs), f4, groups=C, data_format="NWC")
     assert depthwise.geometry(problem, True) == direct.geometry(problem, True)
+    few = describe((1, 4, C), f4, (3, 1, C * outputs), f4, groups=C, data_format="NWC")
+    like_direct = depthwise.geometry(few, True) == direct.geometry(few, True)
+    assert like_direct == (outputs > 1 or C < few.L_out)
     many = describe((1, 500, 64), f4, (3, 1, 64), f4, groups=64, data_format="NWC")
     assert depthwise.geometry(many, True)["lanes_along"] == PAIRED_CHANNELS
 

@@ -75,20 +75,25 @@ def test_the_count_is_the_least_that_anyone_allows(fresh: pytest.MonkeyPatch) ->
 def test_callers_beside_each_other_leave_helpers_out(fresh: pytest.MonkeyPatch) -> None:
     now = 100.0
     fresh.setattr(threads, "perf_counter", lambda: now)
-    fresh.setattr(machine, "threads", lambda: 4)
+    fresh.setattr(machine, "threads", lambda: 64)
     threads.with_helpers(1, 99, lambda team: threads.with_helpers(1, 99, lambda team: team_of()))
+    assert threads.threads_for(1, 99) == 62
+    assert threads.threads_for(1, 4) == 4, "there are cores for all items"
+    fresh.setattr(machine, "threads", lambda: 4)
     assert threads.threads_for(1, 99) == 2
     fresh.setattr(machine, "threads", lambda: 2)
     assert threads.threads_for(1, 99) == 1
     now += 1.01 * tuning.CROWD_SECONDS
     assert threads.threads_for(1, 99) == 2
-    assert helpers.callers == {}
+    assert helpers.calls == {}
 
 
 @linux
 def test_a_caller_with_real_time_priority_waits_for_nobody(fresh: pytest.MonkeyPatch) -> None:
     assert not cores.real_time()
     fresh.setattr(os, "sched_getscheduler", lambda process: os.SCHED_FIFO)
+    assert cores.real_time()
+    fresh.setattr(os, "sched_getscheduler", lambda process: os.SCHED_RR | os.SCHED_RESET_ON_FORK)
     assert cores.real_time()
     assert threads.threads_for(1, 99) == 1
 
@@ -373,13 +378,34 @@ class Ends:
         pass
 
 
-def test_a_helper_that_has_ended_is_replaced() -> None:
+@linux
+def test_helpers_help_where_threads_may_not_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: Any) -> None:
+        raise PermissionError
+
+    for name in ("sched_setaffinity", "sched_getaffinity", "sched_getscheduler"):
+        monkeypatch.setattr(os, name, forbidden)
+    monkeypatch.setattr(helpers, "_helpers", [])
+    assert cores.count() >= 1
+    assert not cores.real_time()
+    assert helpers.summon(1) == 1
+    (helper,) = helpers._helpers
+    helper.bell.put(None)
+    assert (marked(threads.Team(2, True, 100), False, False) == 1).all()
+    assert helpers._helpers == [helper]
+    monkeypatch.setattr(helpers, "_closed", True)  # ends it
+    while not helper.working.acquire(timeout=0.01):
+        helper.bell.put(None)
+
+
+def test_a_helper_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait_until(true: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 30
         while not true():
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
+    monkeypatch.setattr(helpers, "_helpers", [])
     helpers.summon(1)
     helper = helpers._helpers[0]
     wait_until(lambda: helper.asleep)
@@ -387,8 +413,11 @@ def test_a_helper_that_has_ended_is_replaced() -> None:
     bell.put(None)
     wait_until(lambda: helper not in helpers._helpers)
     assert helper.working.acquire(timeout=30)
+    assert helpers._helpers == []
     assert helpers.summon(1) == 1
-    assert helpers._helpers[0] is not helper
+    replacement = helpers._helpers[0]
+    monkeypatch.undo()
+    helpers._helpers.append(replacement)
 
 
 @linux
@@ -407,7 +436,7 @@ def inside(team):
     teams.append(team)
 threads.with_helpers(1, 9, inside)
 threads.with_helpers(1, 9, teams.append)
-print([team.workers for team in teams], helpers.callers, helpers.region)
+print([team.workers for team in teams], helpers.calls, helpers.region)
 """
     child = run_python("-W", "ignore", "-c", code)
     assert child.stdout == "[1, 2, 1] {} {}\n", child.stderr
@@ -478,7 +507,7 @@ for i in range(3000):
     except KeyboardInterrupt:
         seen += 1
     armed = False
-    assert helpers.region == {}, i
+    assert helpers.region == helpers.calls == {}, i
 assert np.array_equal(fastconv1d.conv1d(x, w), expected)
 print(seen > 100)
 """

@@ -13,6 +13,7 @@ way.  tuning.py has the figures.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import numpy as np
@@ -33,23 +34,28 @@ _allowed = types.ExternalFunction("sched_getaffinity", types.int32(types.int32, 
 _allow = types.ExternalFunction("sched_setaffinity", types.int32(types.int32, types.intp, types.intp))
 
 
-#: Set by threads of audio, say; they run before all others, or these never.
-REAL_TIME = {getattr(os, name, None) for name in ("SCHED_FIFO", "SCHED_RR")}
+#: The policies of real-time threads, as of audio: beside them a helper, which is none, may never run.
+SCHED_DEADLINE = 6
+REAL_TIME = {getattr(os, "SCHED_FIFO", None), getattr(os, "SCHED_RR", None), SCHED_DEADLINE}
 
 
 def count() -> int:
     """How many cores this thread may run on."""
-    return len(os.sched_getaffinity(0)) if SUPPORTED else os.cpu_count() or 1
+    with contextlib.suppress(OSError, AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def real_time() -> bool:
     """Whether this thread has real-time priority."""
-    return SUPPORTED and os.sched_getscheduler(0) in REAL_TIME
+    with contextlib.suppress(OSError, AttributeError):
+        return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in REAL_TIME
+    return False
 
 
 def as_main_thread() -> None:
     """Run where the main thread may, not only where the thread may that started this one."""
-    if SUPPORTED:
+    with contextlib.suppress(OSError, AttributeError):
         os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()))
 
 

@@ -51,12 +51,13 @@ def off_powers(row: int, lanes: int, itemsize: int) -> int:
     return row + lanes if row * itemsize % 1024 == 0 else row
 
 
-def slots_for(problem: Conv1dProblem, block: int) -> int:
+def slots_for(problem: Conv1dProblem, block: int, along: int) -> int:
     """How many slots the taps of a channel fall into, for blocks of `block` outputs: see packing.py."""
-    slots, lanes = problem.stride // math.gcd(problem.stride, problem.dilation), machine.lanes(problem.compute_dtype)
-    own_row = round_up(block, lanes) + lanes  # which a tap that shares nothing has to itself
-    shared = slots < problem.K and slots * problem.dilation // problem.stride <= own_row
-    return slots if shared else problem.K
+    p, lanes = problem, machine.lanes(problem.compute_dtype)
+    slots = p.stride // math.gcd(p.stride, p.dilation)
+    in_runs = along == TIMES or (p.stride == 1 and not p.channels_last)  # else what no tap needs costs as much
+    near = 2 * lanes if in_runs else min(2 * block, 2 * lanes)  # a slot costs as much as a few samples
+    return slots if slots < p.K and slots * p.dilation // p.stride <= max(block - 1, near) else p.K
 
 
 def in_place(problem: Conv1dProblem, slots: int, along: int) -> bool:
@@ -69,7 +70,7 @@ def in_place(problem: Conv1dProblem, slots: int, along: int) -> bool:
 def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[str, float]:
     """What packing does, see cost.py."""
     p = problem
-    slots = slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
+    slots = slots_for(p, min(p.L_out, tuning.BLOCK_TIMES), along)
     reach = (p.K - 1) // slots * slots * p.dilation // p.stride
     rows = p.C_in if along == TIMES else 1
     packed = min((p.pad_left > 0) + (p.pad_right > 0), blocks) if in_place(p, slots, along) else blocks
@@ -120,7 +121,7 @@ def order_counts(problem: Conv1dProblem, along: int, samples: float) -> dict[str
     """What brings numbers into the order of the lanes, see cost.py; one channel is alike either way."""
     p, other_way, in_channels = problem, along != runs_along(problem), along == CHANNELS
     x_turned, y_turned = other_way and p.C_in > 1, other_way and p.C_out > 1
-    times = p.L_out * slots_for(p, min(p.L_out, tuning.BLOCK_TIMES))
+    times = p.L_out * slots_for(p, min(p.L_out, tuning.BLOCK_TIMES), along)
     one_by_one = p.x_dtype.newbyteorder("=") != p.compute_dtype or (in_channels and p.stride > 1)
     return {
         "turned": p.C_in * p.L_in * x_turned + p.C_out * p.L_out * y_turned,
@@ -159,7 +160,7 @@ def geometry(
     C_out_g = p.C_out // groups
     itemsize = p.compute_dtype.itemsize
     while True:
-        slots = slots_for(p, block_times)
+        slots = slots_for(p, block_times, lanes_along)
         shift = slots * p.dilation // p.stride
         row = round_up(block_times + (p.K - 1) // slots * shift, lanes) + lanes
         row = off_powers(row, lanes, itemsize)

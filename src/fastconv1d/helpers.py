@@ -33,7 +33,7 @@ invitation = int(_words.ctypes.data + -_words.ctypes.data % machine.LINE_BYTES)
 region: dict[str, object] = {}
 
 #: The calls of all threads that are large enough for helpers, and which thread made each.
-callers: dict[object, int] = {}
+calls: dict[object, int] = {}
 
 #: How long the end of Python waits for the call of a daemon thread, and for a helper.
 CLOSING_SECONDS = 1.0
@@ -51,8 +51,15 @@ class _Helper:
     def __init__(self) -> None:
         self.bell: SimpleQueue[None] = SimpleQueue()
         self.asleep, self.working = False, _thread.allocate_lock()
+
+    def start(self) -> None:
         self.working.acquire()
-        _thread.start_new_thread(self.work, ())
+        _helpers.append(self)  # before it may end
+        try:
+            _thread.start_new_thread(self.work, ())
+        except RuntimeError:
+            _helpers.remove(self)
+            raise
 
     def work(self) -> None:
         try:
@@ -111,7 +118,7 @@ def summon(count: int) -> int:
         return 0  # gevent's or eventlet's, whose threads take turns with this one
     try:
         while len(_helpers) < count:
-            _helpers.append(_Helper())
+            _Helper().start()
     except RuntimeError:  # no more threads for this process: then with fewer
         pass
     woken = _helpers[:count]
@@ -138,10 +145,10 @@ def _close() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for call, thread in [*callers.items()]:
+    for call, thread in [*calls.items()]:
         if thread != _thread.get_ident():  # else this thread goes on with it, and has the invitation to itself
-            del callers[call]
-    if region.get("caller") not in callers:
+            del calls[call]
+    if region.get("caller") not in calls:
         region.clear()
     _helpers.clear()
     _words[:] = 0

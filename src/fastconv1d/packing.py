@@ -9,7 +9,7 @@ fall into `slots`, tap k into slot ``k % slots``, and slot p holds every stride-
 
 so that output t finds tap k at place ``t - t0 + (k // slots) * shift`` of its slot.  The fewest slots for which the
 shift is whole are ``stride / gcd(stride, dilation)``: 1 for a dense or dilated convolution, whose taps share one row.
-Where taps are so much further apart than a block is long that to share would take more room, each gets a slot
+Where taps are so much further apart than a block is long that to pack all between them costs more, each gets a slot
 (``slots = K``).
 
 The slots of the channels c0 ... c1 of a block stand in the buffer in one of two orders:

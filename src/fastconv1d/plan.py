@@ -139,6 +139,7 @@ class Explanation:
     #: Why each algorithm that can't, can't.
     refusals: dict[str, str]
     #: The seconds that one sample of the batch should take by each that was chosen among, its weights prepared or not.
+    #: What transforms is chosen if it promises a tenth less than the plain sum.
     estimates: dict[str, float]
     #: Multiplications and additions of the direct sum.
     flops: int

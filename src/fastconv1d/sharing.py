@@ -120,22 +120,33 @@ def fetch_from(place):
 
 
 @kernel
+def last_taken(invitation, first, last):
+    """The last of these places that a thread is in, or 0."""
+    for place in range(last, first - 1, -1):
+        if load(invitation + THREADS + 8 * place) != 0:
+            return place
+    return 0
+
+
+@kernel
 def dismiss(invitation, places, patience):
     """Offer no places any more, and wait for those who took one; after `patience` looks each have them come here.
 
     One after the other, as one that is only slow would lose its own core.
     """
-    ticket, looks, fetched = load(invitation + TICKET), 0, 0
+    ticket, looks, late, last = load(invitation + TICKET), 0, False, places
     while not exchange(invitation + TICKET, ticket, ticket - ticket % MOST_WORKERS):
         ticket = load(invitation + TICKET)
     taken = places - ticket % MOST_WORKERS
     while load(invitation + DONE) < taken:
         looks += 1
-        if looks > patience and fetched < places:
-            looks, fetched = 0, fetched + 1
-            store(invitation + CORE, this_core())
-            fetch_from(invitation + THREADS + 8 * fetched)
-        if fetched:
+        if looks > patience:
+            looks, late, place = 0, True, last_taken(invitation, places - taken + 1, last)
+            if place:
+                last = place - 1
+                store(invitation + CORE, this_core())
+                fetch_from(invitation + THREADS + 8 * place)
+        if late:
             offer()
         pause()
 

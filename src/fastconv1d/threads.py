@@ -33,17 +33,20 @@ class Team(NamedTuple):
 ALONE = Team(1, False, 0)
 
 _last_call = -1e9  # when the last call ended that was large enough for threads
-_crowd, _crowd_seen = 0, -1e9  # how many such calls were made beside another, and when that was seen
+_crowd, _crowd_seen = 0, -1e9  # how many such calls were on their way when another was made, and when that was
 
 
 def threads_for(seconds: float, items: int) -> int:
     """How many threads share a call of so many items that takes about `seconds` on one, if no other has helpers."""
+    if jit_disabled() or machine.threads() == 1:
+        return 1
+    free = min(machine.threads(), cores.count())
+    if perf_counter() - _crowd_seen < tuning.CROWD_SECONDS:
+        free -= _crowd
     enough = 1 + int(min(seconds / tuning.PARALLEL_SECONDS, MOST_WORKERS))
-    count = 1 if jit_disabled() else min(machine.threads(), MOST_WORKERS, items, enough)
+    count = min(free, MOST_WORKERS, items, enough)
     if parallel._is_initialized:  # else nobody has set Numba's number, and to ask it would start Numba's threads
         count = min(count, int(parallel._get_num_threads()))
-    if count > 1:
-        count = min(count, cores.count()) - (_crowd if perf_counter() - _crowd_seen < tuning.CROWD_SECONDS else 0)
     if count <= 1 or cores.real_time():
         return 1
     recent = helpers.awake(count - 1) or perf_counter() - _last_call < tuning.AWAKE_SECONDS
@@ -55,9 +58,9 @@ def with_helpers(seconds: float, items: int, work: Callable[..., None], *argumen
     global _last_call, _crowd, _crowd_seen
     me, team = object(), ALONE
     try:
-        if helpers.callers:
-            _crowd, _crowd_seen = len(helpers.callers), perf_counter()
-        helpers.callers[me] = get_ident()
+        if helpers.calls:
+            _crowd, _crowd_seen = len(helpers.calls), perf_counter()
+        helpers.calls[me] = get_ident()
         count = threads_for(seconds, items)
         if count > 1 and helpers.region.setdefault("caller", me) is me:
             asleep = not helpers.awake(count - 1)
@@ -70,6 +73,6 @@ def with_helpers(seconds: float, items: int, work: Callable[..., None], *argumen
     finally:  # without a call, at whose end Ctrl-C may come: the helpers would have this caller for ever
         if "caller" in helpers.region and helpers.region["caller"] is me:
             del helpers.region["caller"]
-        if me in helpers.callers:
-            del helpers.callers[me]
+        if me in helpers.calls:
+            del helpers.calls[me]
     _last_call = perf_counter()

@@ -154,11 +154,11 @@ MOST_ZIPPED = 8
 #: differ by less than 5 %, 0.06 loses up to 20 %, 0.75 up to 12 %.  Emerald Rapids, 2026-11-23.
 SAMPLES_SHARE = 0.375
 
-#: Winograd's algorithm refuses what needs more bytes of samples for the least block: 302 channels, K 108 and dilation
-#: 500 would take 110 MiB in float32.  Not tuned.
+#: winograd and fft refuse what needs more bytes of samples or spectra for the least block: 302 channels, K 108 and
+#: dilation 500 would take 110 MiB in float32, 1617 channels, K 11 and stride 333 561.  Not tuned.
 LARGEST_SAMPLES_BYTES = 16 * 2**20
 
-#: Half cycles until a sum is there to be added to: 4 cycles on Zen and on Intel's cores since Skylake.
+#: Half cycles until a sum is there to be added to: 4 cycles on Zen 3 and 4 and on Intel's since Skylake.
 FMA_LATENCY = 8
 
 #: By how much winograd and fft must be cheaper than a plain sum.  On the 1700 problems of fit_costs.py that 1.0 to 1.2

@@ -41,7 +41,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
 def like_direct(problem: Conv1dProblem) -> bool:
     """Whether the blocks are those of direct, see above."""
     p = problem
-    return p.C_out_g > 1 or (p.channels_last and p.C_out < machine.lanes(p.compute_dtype))
+    return p.C_out_g > 1 or (p.channels_last and p.C_out < min(machine.lanes(p.compute_dtype), p.L_out))
 
 
 def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:

@@ -58,7 +58,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     block_times, block_rows = tuning.BLOCK_TIMES, tuning.BLOCK_ROWS
     if times_in_lanes and steps <= tuning.CHAIN:  # there is little but the outputs: each of few rows is a long run
         block_times, block_rows = tuning.LONG_BLOCK_TIMES, 2 * TILE_ROWS
-    most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times) * itemsize)
+    most = machine.cache_bytes(2) // 2 // (block_channels * slots_for(p, block_times, along) * itemsize)
     if along != runs_along(p):  # the outputs of all channels stay there too, until they are turned
         most = min(most, machine.cache_bytes(2) // 2 // (p.C_out_g * itemsize))
     block_times = max(min(most, block_times), 2 * unit)

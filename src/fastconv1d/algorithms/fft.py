@@ -98,6 +98,11 @@ def refuse(problem: Conv1dProblem) -> str | None:
         return "NUMBA_DISABLE_JIT is set, and the transforms have no Python form"
     if problem.compute_dtype not in (np.float32, np.float64):
         return f"the transforms are of float32 and float64, not {problem.compute_dtype}"
+    cut, lanes, itemsize = best_cut(problem), machine.lanes(problem.compute_dtype), problem.compute_dtype.itemsize
+    buffers = {TIMES: problem.C_in_g, CHANNELS: -(-problem.C_in_g // lanes), PAIRED_CHANNELS: 1}[cut.lanes_along]
+    least = buffers * cut.slots * cut.parts * 2 * cut.n * lanes * itemsize
+    if least > tuning.LARGEST_SAMPLES_BYTES:
+        return f"the spectra of all taps and channels of the least block take {least:,} bytes"
     return None
 
 
