@@ -38,7 +38,7 @@ from problems import (
 from fastconv1d import conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
-from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, slots_for
+from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, parts_for, slots_for
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
 
@@ -232,14 +232,25 @@ def test_small_integers_are_exact(
 
 
 @pytest.fixture
-def small_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A CPU whose caches hold next to nothing, so that there are many blocks, and what does not fit is asked for."""
-    monkeypatch.setattr(machine, "cache_bytes", {1: 2**11, 2: 2**13}.__getitem__)
+def new_plans() -> Iterator[None]:
+    """Plans are made anew, and not kept."""
     for cache in (functional._looked_up_call, plan.plan_for):
         cache.cache_clear()
     yield
     for cache in (functional._looked_up_call, plan.plan_for):
         cache.cache_clear()
+
+
+@pytest.fixture
+def small_caches(monkeypatch: pytest.MonkeyPatch, new_plans: None) -> None:
+    """A CPU whose caches hold next to nothing, so that there are many blocks, and what does not fit is asked for."""
+    monkeypatch.setattr(machine, "cache_bytes", {1: 2**11, 2: 2**13}.__getitem__)
+
+
+@pytest.fixture
+def fine_items(monkeypatch: pytest.MonkeyPatch, new_plans: None) -> None:
+    """Blocks are cut into as many items as there can be."""
+    monkeypatch.setattr(tuning, "ITEM_SECONDS", 1e-12)
 
 
 @pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("float32",), blocks() | SOME))
@@ -248,6 +259,41 @@ def test_small_caches(
 ) -> None:
     problem = arrays(rng, small_integers, case, dtype, layout)
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
+
+
+@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("float32",), blocks() | SOME))
+def test_blocks_are_cut_among_their_channels(
+    fine_items: None, rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+) -> None:
+    problem = arrays(rng, small_integers, case, dtype, layout)
+    assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
+
+
+@pytest.mark.parametrize("C_in", [512, 513])
+def test_channels_are_cut_where_that_costs_little(fine_items: None, monkeypatch: pytest.MonkeyPatch, C_in: int) -> None:
+    """Where a block has no room for all steps, each part packs them again."""
+    monkeypatch.setattr(machine, "threads", lambda: 1)
+    monkeypatch.setattr(tuning, "PACKING_SHARE", 1e-9)
+    g = plan.plan_for(explain((1, C_in, 300), (400, C_in, 1)).problem, "direct", True).geometry[0]
+    assert g.row_blocks == (g.row_units if C_in <= tuning.BLOCK_STEPS else 1)
+
+
+@pytest.mark.generic
+def test_parts_give_threads_equal_shares_and_take_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "threads", lambda: 4)
+    monkeypatch.setattr(tuning, "ITEM_SECONDS", 1.0)
+    few = {
+        (1, 0.0, 9): 4,
+        (1, 0.0, 3): 3,
+        (1, 6.5, 99): 8,
+        (1, 6.5, 7): 4,
+        (2, 0.0, 9): 4,
+        (4, 0.0, 9): 1,
+        (0, 0.0, 9): 1,
+    }
+    many = {(33, 0.0, 9): 1, (1, 33.0, 99): 33, (4, 21.0, 99): 5, (1, 99.0, 7): 4, (33, 99.0, 2): 2}
+    for arguments, parts in (few | many).items():
+        assert parts_for(*arguments) == parts, arguments
 
 
 @pytest.mark.generic

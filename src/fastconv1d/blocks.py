@@ -60,7 +60,7 @@ def stands_packed(x, t0, t1, g):
 
 
 @kernel
-def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, table):
+def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, packed, table):
     """The outputs t0 to t1 of the channels r0 to r1 of the groups g0 to g1, from the address `target` on.
 
     Those of neighbouring channels are y_c elements apart there, those of neighbouring times y_t.
@@ -91,7 +91,7 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, packed, tab
                 a_column = 1
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
             a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
-        if not in_place:
+        if not (in_place or is_packed):
             pack(x, n, c0, c1, s0, s1, t0, t1 - t0, g, packed)
         fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, row, g)
         for i in range(groups):
@@ -128,20 +128,27 @@ def run_blocks(x, w, bias, y, g, share):
     turned = span(packed, g.packed, g.turned)
     table = new_table(g)
     y_n, y_c, y_t = y.strides[0] // y.itemsize, y.strides[1] // y.itemsize, y.strides[2] // y.itemsize
+    # The parts of a block share what is packed, unless they have channels of their own.
+    shared, packed_block = g.lanes_along != PAIRED_CHANNELS, -1
     item, last = claim(share)
     while item < last:
-        rest, row_block = split(item, g.row_blocks)
-        rest, time_block = split(rest, g.time_blocks)
+        block, row_block = split(item, g.row_blocks)
+        rest, time_block = split(block, g.time_blocks)
         n, group_block = split(rest, g.group_blocks)
+        row_end = row_block + 1
+        if shared and not g.turned:  # those that were claimed together are one; for turned outputs there is no room
+            row_end = min(row_block + last - item, g.row_blocks)
         g0, g1 = even(g.groups, g.group_blocks, group_block), even(g.groups, g.group_blocks, group_block + 1)
         t0, t1 = time_block * g.block_times, min((time_block + 1) * g.block_times, g.L_out)
         r0 = even(g.row_units, g.row_blocks, row_block) * g.row_unit
-        r1 = min(even(g.row_units, g.row_blocks, row_block + 1) * g.row_unit, g.R)
+        r1 = min(even(g.row_units, g.row_blocks, row_end) * g.row_unit, g.R)
         target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * y.itemsize
         place, place_c, place_t = place_of(turned, target, y_c, y_t, g)
         if g.far and g.turned and g.lanes_along == PAIRED_CHANNELS:
             ask_for_channels(x, y, n, r0, r1, t0, t1, g)
-        fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, packed, table)
+        is_packed = block == packed_block
+        fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, packed, table)
+        packed_block = block if shared and g.steps <= g.block_steps else -1
         if g.turned:
             channels, groups = (r1 - r0, g1 - g0) if r1 - r0 < g.R else ((g1 - g0) * g.R, 1)  # neighbours all
             for i in range(groups):
@@ -150,5 +157,5 @@ def run_blocks(x, w, bias, y, g, share):
         if bias.size or g.activation:
             for group in range(g0, g1):
                 finish(y, n, group * g.R + r0, group * g.R + r1, t0, t1, bias, g.activation)
-        item, last = after(item, last, share)
+        item, last = after(item + row_end - row_block - 1, last, share)
     room[0] = 0  # keeps it until here: `packed` and `turned` are only lent

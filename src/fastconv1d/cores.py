@@ -7,8 +7,8 @@ leaves its core, after which it may run anywhere again: 1.2 ms (median of 60; 2 
 2026-11-24).
 
 And where another's thread spins on a core, a helper gets it for 3 ms of each 6, and is sent off it in the midst of an
-item.  The caller, who has nothing left to do, would wait for 3 ms; so it fetches the helper to its own core, and gives
-way.  tuning.py has the figures.
+item.  The caller, who has nothing left to do, would wait for 3 ms; so when the clock of the helper's work stands still,
+it fetches the helper to its own core, and gives way.  tuning.py has the figures.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ SUPPORTED = hasattr(os, "sched_setaffinity")
 #: A set of cores as the C library has it: 1024 bits.
 SET_BYTES, TWO_SETS_BYTES = 128, 256
 
+#: What clock_gettime fills, and the low bits of the clock of a thread's work: Linux's CPUCLOCK_PERTHREAD_MASK and
+#: CPUCLOCK_SCHED, as pthread_getcpuclockid of the C library has them.
+TIMESPEC_BYTES, CLOCK_OF_THREAD = 16, 6
+
 _current = types.ExternalFunction("sched_getcpu", types.int32())
 _yield = types.ExternalFunction("sched_yield", types.int32())
 _allowed = types.ExternalFunction("sched_getaffinity", types.int32(types.int32, types.intp, types.intp))
 _allow = types.ExternalFunction("sched_setaffinity", types.int32(types.int32, types.intp, types.intp))
-
+_clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
 
 #: The policies of real-time threads, as of audio: beside them a helper, which is none, may never run.
 SCHED_DEADLINE = 6
@@ -70,6 +74,16 @@ def offer():
     """Let another thread run on this core, if one waits for it."""
     if SUPPORTED:
         _yield()
+
+
+@kernel
+def worked(thread):
+    """How many ns of a thread's work are done, or -1 where that can't be known: it stands while the thread waits."""
+    if SUPPORTED:
+        time = room_on_stack(TIMESPEC_BYTES, 8)
+        if _clock(~thread << 3 | CLOCK_OF_THREAD, time) == 0:
+            return load(time) * 10**9 + load(time + 8)
+    return -1
 
 
 @kernel

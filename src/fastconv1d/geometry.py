@@ -67,6 +67,17 @@ def in_place(problem: Conv1dProblem, slots: int, along: int) -> bool:
     return few and along == runs_along(p) == TIMES and p.stride == slots == 1 and p.x_dtype == p.compute_dtype
 
 
+def parts_for(blocks: int, seconds: float, most: int) -> int:
+    """Into how many items, `most` at most, to cut each of so many blocks, which together take so long.
+
+    So that every thread has as much as the next, and that none is awaited for long where something disturbs it.
+    """
+    threads, parts = machine.threads(), max(1, min(int(seconds / max(blocks, 1) / tuning.ITEM_SECONDS), most))
+    if blocks * parts % threads and blocks * parts < 8 * threads:
+        parts = min(round_up(parts, threads), most // threads * threads) or most
+    return parts
+
+
 def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[str, float]:
     """What packing does, see cost.py."""
     p = problem

@@ -26,7 +26,7 @@ An invitation has a number, so that to take a place in a later one than was look
 from __future__ import annotations
 
 from .compile import kernel
-from .cores import fetch, leave, offer, this_core
+from .cores import fetch, leave, offer, this_core, worked
 from .simd.arrays import call
 from .simd.atomics import exchange, load, pause, store
 from .sweep import even
@@ -80,7 +80,7 @@ def claim(share):
                 store(share + LEFT, half << 32 | last)
                 other = 0
         else:
-            count = last - first if workers == 1 else (last - first + 31) // 32
+            count = last - first if workers == 1 else (last - first + 7) // 8
             if exchange(place, left, (first + count) << 32 | last):
                 return load(share + ORIGIN) + first, load(share + ORIGIN) + first + count
     return 0, 0
@@ -120,33 +120,41 @@ def fetch_from(place):
 
 
 @kernel
-def last_taken(invitation, first, last):
-    """The last of these places that a thread is in, or 0."""
-    for place in range(last, first - 1, -1):
-        if load(invitation + THREADS + 8 * place) != 0:
-            return place
+def next_taken(invitation, first, last, place):
+    """The next place, after the last the first, that a thread is in, or 0."""
+    for i in range(last - first + 1):
+        other = first + (place - first + 1 + i) % (last - first + 1)
+        if load(invitation + THREADS + 8 * other) > 0:
+            return other
     return 0
 
 
 @kernel
 def dismiss(invitation, places, patience):
-    """Offer no places any more, and wait for those who took one; after `patience` looks each have them come here.
+    """Offer no places any more, and wait for those who took one, looking at one after the other.
 
-    One after the other, as one that is only slow would lose its own core.
+    Who did no work during `patience` looks waits for a core: it is fetched to this one, which is offered from then on.
     """
-    ticket, looks, late, last = load(invitation + TICKET), 0, False, places
+    ticket = load(invitation + TICKET)
     while not exchange(invitation + TICKET, ticket, ticket - ticket % MOST_WORKERS):
         ticket = load(invitation + TICKET)
     taken = places - ticket % MOST_WORKERS
+    looks, place, before, fetched = 0, places, -1, False
     while load(invitation + DONE) < taken:
         looks += 1
         if looks > patience:
-            looks, late, place = 0, True, last_taken(invitation, places - taken + 1, last)
-            if place:
-                last = place - 1
+            looks = 0
+            thread = load(invitation + THREADS + 8 * place)
+            if before >= 0 and thread > 0 and worked(thread) == before:
                 store(invitation + CORE, this_core())
                 fetch_from(invitation + THREADS + 8 * place)
-        if late:
+                fetched = True
+            other = next_taken(invitation, places - taken + 1, places, place)
+            before = -1
+            if other:
+                place = other
+                before = worked(load(invitation + THREADS + 8 * place))
+        if fetched:
             offer()
         pause()
 

@@ -27,7 +27,7 @@ class Team(NamedTuple):
 
     workers: int
     asleep: bool  # whether some of them may be
-    patience: int  # after how many looks one is taken for stalled (sharing.py)
+    patience: int  # how many looks one may stand still (sharing.py)
 
 
 ALONE = Team(1, False, 0)
@@ -67,8 +67,7 @@ def with_helpers(seconds: float, items: int, work: Callable[..., None], *argumen
             if asleep:
                 count = 1 + helpers.summon(count - 1)
             if count > 1:
-                patience = helpers.looks_in(tuning.STALLED_SECONDS + tuning.STALLED_ITEMS * seconds / items)
-                team = Team(count, asleep, patience)
+                team = Team(count, asleep, helpers.looks_in(tuning.STALLED_SECONDS))
         work(team, *arguments)
     finally:  # without a call, at whose end Ctrl-C may come: the helpers would have this caller for ever
         if "caller" in helpers.region and helpers.region["caller"] is me:

@@ -61,9 +61,22 @@ IN_PLACE_OUTPUTS = 16
 #: depthwise in NWC with 32 channels, K 10000 and dilation 900 would take 1.1 GiB, and so takes 40 MiB.
 LARGEST_PACKED_BYTES = 16 * 2**20
 
-#: A block that one core computes for longer than this, by the estimate, is cut among its channels, for the sake of
-#: SLICE_SECONDS: 2048 -> 2048 K 15 in direct, 512 -> 512 K 5 in int64.
+#: A block that one core computes for longer than this, by the estimate, is cut among its channels whatever that costs,
+#: for the sake of SLICE_SECONDS: 2048 -> 2048 K 15 in direct, 512 -> 512 K 5 in int64.
 BLOCK_SECONDS = 0.05
+
+#: Blocks are cut among their channels into items of about this long, by the estimate.  Where another thread keeps a
+#: core busy, a helper gets a part of it, and the caller waits for the item in which it was sent off.  Beside a process
+#: that spins, 256 -> 256 and 1024 -> 1024 K 3 take 0.83 and 0.85 of the time that they took with 4 and 8 items; beside
+#: the peers, in turn, 16 layers of 13 to 450 us were 1.92 times as fast as these with the fewest items, and are 2.11
+#: times; two threads that nothing disturbs take 0.998 of the time (34 layers), one thread 1.00.  20e-6, and 100e-6
+#: where all is quiet, are alike.  Zen 4, 2026-11-28.
+ITEM_SECONDS = 50e-6
+
+#: What cutting the channels may cost where each part packs again, by the estimate; it costs up to twice as much, as
+#: packing waits for memory: 1280 -> 1280 K 3 stride 2 takes 1.09 of the time with 7 parts of a block, 1.04 with 3.
+#: Zen 4, 2026-11-28.
+PACKING_SHARE = 0.02
 
 #: Results of this many bytes and more start on a cache line; below, finding one costs more than it gains.  Not tuned.
 ALIGNED_RESULT_BYTES = 16 * 2**10
@@ -107,21 +120,20 @@ WAKING_SECONDS = 300e-6
 #: 7 ms, 2500 and 1 ms, as fast as with one thread a call.  Zen 4, 2026-11-28.
 CROWD_SECONDS = 0.02
 
-#: A helper that is awaited for STALLED_SECONDS, and the estimate for STALLED_ITEMS items, waits for its core, and is
-#: fetched (cores.py).  Mean times in us of 64 -> 64 (L 600 and 1200), 128 -> 128, 256 -> 256 (L 1200), 512 -> 512
-#: (L 2400) and 1024 -> 1024 channels (L 4800), K 3, two virtual cores:
+#: A helper that is awaited, and did no work for as long as this, waits for a core, and is fetched (cores.py).  Mean
+#: times in us of 64 -> 64 (L 600 and 1200), 128 -> 128, 256 -> 256 (L 1200), 512 -> 512 (L 2400) and 1024 -> 1024
+#: channels (L 4800), K 3, two virtual cores:
 #:
 #:     beside                        one thread                          two threads
-#:     nothing                       98 198 715 2431 19363 159373        81 118 377 1204 10315  89159
-#:     a process that spins         103 200 708 2511 20616 163898       102 164 593 2742 16350 128190
-#:     the same, nobody fetched                                         138 313 987 2797 17652 137037
+#:     nothing                      103 216 650 2370 18926 158915        85 117 331 1189  9406  79816
+#:     a process that spins         102 200 634 2375 18863 158687       112 149 445 1604 13102 115597
 #:
-#: Two threads got half of one core, or more, for calls that take less than the 3 ms for which a core goes to one of two
-#: that want it.  Tried: to give way, or to sleep for 50 us, which is to have Linux fetch it: 153 and 178 us for the
-#: first.  To use one thread after two calls in a row that were slow: 1.84, 1.85 and 1.75 times as fast as the peers in
-#: turn, and 1.89, 1.83 and 1.87 without it.  Zen 4, 2026-11-27.
-STALLED_SECONDS = 30e-6
-STALLED_ITEMS = 2
+#: Nobody fetched, 64 -> 64 take 138 and 313.  Tried: to give way, or to sleep for 50 us, which is to have Linux fetch
+#: it: 153 and 178 us for the first.  To use one thread after two calls in a row that were slow: no gain beside the
+#: peers.  To fetch whoever is awaited for 30 us and the estimate of two items: 1.04 times the time for items of 5 ms,
+#: as of 1280 -> 1280 K 3 stride 2, else as good.  10e-6: 1.08 to 1.1 times the time of calls below 0.5 ms, as who comes
+#: again has to leave this core first.  Zen 4, 2026-11-28.
+STALLED_SECONDS = 100e-6
 
 #: A call that takes longer than this is made in slices of about this long, between which Python sees Ctrl-C.  The first
 #: is half of it by the estimate, and those that follow go by the time that it took.

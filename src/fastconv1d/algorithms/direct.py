@@ -12,12 +12,13 @@ import numpy as np
 
 from .. import machine, tuning
 from ..compile import jit_disabled
-from ..cost import Counts, seconds
+from ..cost import Counts, price, seconds
 from ..geometry import (
     TIMES,
     cheaper_lanes,
     order_counts,
     packing_counts,
+    parts_for,
     round_up,
     runs_along,
     slots_for,
@@ -28,6 +29,9 @@ from ..problem import Conv1dProblem
 from ..simd.tiles import TILE_ROWS, tile_for
 from ..sweep import sweep_outer
 from ..turning import turn
+
+#: What is counted of packing, see cost.py.
+PACKING = {"row", "sample", "thinned", "gathered", "frame"}
 
 
 def refuse(problem: Conv1dProblem) -> str | None:
@@ -66,16 +70,21 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
     # As much for every thread: cut time finer where there is time to cut, else the channels.
     row_unit = min(tile_rows if times_in_lanes else tile_columns, p.C_out_g)
-    row_blocks, threads = 1, machine.threads()
+    threads = machine.threads()
     blocks = p.N * p.groups * time_blocks
-    if blocks % threads and blocks < 8 * threads:
-        if p.L_out >= 4 * unit * threads:
-            time_blocks = round_up(time_blocks, threads)
-        else:
-            row_blocks = min(threads, -(-p.C_out_g // row_unit))
+    if blocks % threads and blocks < 8 * threads and p.L_out >= 4 * unit * threads:
+        time_blocks = round_up(time_blocks, threads)
 
-    block_seconds = seconds(steps * p.C_out_g * p.L_out / (time_blocks * lanes))
-    row_blocks = min(max(row_blocks, math.ceil(block_seconds / tuning.BLOCK_SECONDS)), -(-p.C_out_g // row_unit))
+    # The channels too, into parts for which no thread is awaited for long, as many as cost little: where all steps of
+    # a block have no room, each part packs them again.
+    running, _ = counts_along(p, along)
+    units, blocks = price("direct", running), p.groups * time_blocks
+    most_parts = -(-p.C_out_g // row_unit)
+    if steps > block_steps:
+        packing = price("direct", {what: number for what, number in running.items() if what in PACKING})
+        cheap = int(tuning.PACKING_SHARE * units / max(packing, 1))
+        least = math.ceil(seconds(units) / blocks / tuning.BLOCK_SECONDS)
+        most_parts = min(most_parts, max(cheap, threads, least))
 
     return lay_out(
         p,
@@ -87,7 +96,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         block_times=min(round_up(-(-p.L_out // time_blocks), unit), p.L_out),
         packed_bytes=machine.cache_bytes(2) // 4,
         row_unit=row_unit,
-        row_blocks=row_blocks,
+        row_blocks=parts_for(p.N * blocks, p.N * seconds(units), most_parts),
         block_rows=block_rows,
         tile_columns=tile_columns,
         sweep=sweep_outer.address(dtype),

@@ -49,7 +49,7 @@ from ..cost import Counts, price, seconds, units
 from ..decoding import readable
 from ..driver import driver
 from ..epilogue import activate, activation_of
-from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, record_of, round_up
+from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, parts_for, record_of, round_up
 from ..packing import clear, convert, copy_line, flat, pack_times, split
 from ..problem import Conv1dProblem
 from ..sharing import after, claim
@@ -114,6 +114,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     paired = cut.lanes_along == PAIRED_CHANNELS
     groups, C, R = (-(-p.C_in // lanes), lanes, p.C_out_g) if paired else (p.groups, p.C_in_g, p.C_out_g)
     steps = inner if paired else inner * C
+    all_seconds = p.N * seconds(price("fft", cut_counts(p, cut)))
     frequencies, vector = n // 2 + 1, 2 * lanes  # a vector of complex numbers
     compact = (n + 1) * vector  # one place more: spectra a power of two apart would share the sets of the cache
     values = {
@@ -130,10 +131,11 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "product": (product_elementwise if paired else product_outer).address(dtype),
     }  # fmt: skip
     if cut.lanes_along == TIMES:
+        blocks = p.groups * -(-p.N * phases * pairs // lanes)
         rows = max(1, min(R, machine.cache_bytes(2) // 4 // (compact * itemsize)))
         values |= {
             "C_chunks": 1, "block_pairs": 1, "pair_blocks": 1, "block_rows": rows,
-            "row_blocks": min(cuts_for_threads(p.groups * -(-p.N * phases * pairs // lanes)), R),
+            "row_blocks": parts_for(blocks, all_seconds, R),
             "spectra": steps * compact, "results": rows * compact,
             "a_frequency": R * steps * 2, "a_place": 0, "a_row": steps * 2, "a_imaginary": 1,
             "b_frequency": 0, "b_place": vector, "b_panel": 0, "y_row": compact, "panels": 1,
@@ -142,13 +144,14 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     else:
         panels, chunks = (R, 1) if paired else (-(-R // lanes), -(-C // lanes))
         pair_blocks = -(-pairs // pairs_together(p, cut))
-        row_blocks = cuts_for_threads(p.N * groups * phases * pair_blocks)
-        if row_blocks > panels:
-            row_blocks, pair_blocks = 1, min(pair_blocks * row_blocks, pairs)
+        if panels == 1:  # no channels to cut, but pairs
+            shares = parts_for(p.N * groups * phases * pair_blocks, 0, machine.threads())
+            pair_blocks = min(pair_blocks * shares, pairs)
+        blocks = p.N * groups * phases * pair_blocks
         block_pairs = -(-pairs // pair_blocks)
         values |= {
             "C_chunks": chunks, "block_pairs": block_pairs, "pair_blocks": pair_blocks,
-            "row_blocks": row_blocks, "block_rows": panels,
+            "row_blocks": parts_for(blocks, all_seconds, panels), "block_rows": panels,
             "spectra": block_pairs * chunks * inner * compact, "results": block_pairs * panels * compact,
             "a_frequency": 0, "a_place": vector, "a_row": chunks * inner * compact, "a_imaginary": lanes,
             "b_frequency": steps * vector * (1 if paired else panels), "b_place": 0,
@@ -164,12 +167,6 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     values["packed"] = (lanes + 2) * values["row"] + values["spectra"] + values["results"]
     values["scratch"] = values["packed"] * itemsize
     return record_of({name: values[name] for name in FIELDS})
-
-
-def cuts_for_threads(items: int) -> int:
-    """Into how many parts to cut each item, along the rows of the weights: few items give threads unequal shares."""
-    threads = machine.threads()
-    return threads if items % threads and items < 8 * threads else 1
 
 
 class Cut(NamedTuple):

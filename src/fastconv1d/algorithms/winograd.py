@@ -36,7 +36,7 @@ import numpy as np
 
 from .. import machine, memory, tuning
 from ..compile import kernel, standalone
-from ..cost import Counts
+from ..cost import Counts, price, seconds
 from ..decoding import number
 from ..driver import driver
 from ..epilogue import activation_of, finish
@@ -46,6 +46,7 @@ from ..geometry import (
     TIMES,
     cheaper_lanes,
     order_counts,
+    parts_for,
     record_of,
     round_up,
     runs_along,
@@ -58,7 +59,7 @@ from ..sharing import after, claim
 from ..simd.arithmetic import all_finite, products_of
 from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
 from ..simd.moves import copy_lanes, copy_vector, unzip_rows, zip_rows
-from ..simd.tiles import tile_for
+from ..simd.tiles import TILE_ROWS, tile_for
 from ..sweep import even, sweep_outer
 from ..toom_cook import POINTS, matrices
 from ..turning import place_of, store_turned, turn
@@ -228,12 +229,12 @@ def apart(step: int, itemsize: int) -> int:
     return round_up(step, line) if step < page // 4 else round_up(step, page) + line
 
 
-def fewest_columns(units: int, spacing: int, lanes: int, choices: range) -> int:
-    """Into how many blocks to cut `units` of `spacing` tiles, so that few columns of the register tile stay idle.
+def fewest_idle(units: int, spacing: int, whole: int, lanes: int, choices: range) -> int:
+    """Into how many blocks to cut `units` of `spacing` tiles, so that few are missing to `whole` register tiles.
 
-    To read all weights once more costs about as much as `lanes` columns.
+    To read all weights once more costs about as much as `lanes` tiles.
     """
-    return min(choices, key=lambda blocks: blocks * (round_up(-(-units // blocks) * spacing, lanes) + lanes))
+    return min(choices, key=lambda blocks: blocks * (round_up(-(-units // blocks) * spacing, whole) + lanes))
 
 
 def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
@@ -255,29 +256,28 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     most = max(most, 3 * lanes)
     fewest = -(-units // max(most // spacing, 1))
     threads, items = machine.threads(), p.N * p.groups
-    time_blocks = fewest_columns(units, spacing, lanes, range(fewest, 2 * fewest + 1))
-    row_blocks = 1
+    whole = lanes if along_time else TILE_ROWS
+    time_blocks = fewest_idle(units, spacing, whole, lanes, range(fewest, 2 * fewest + 1))
     blocks = items * time_blocks
-    if blocks % threads and blocks < 8 * threads:  # as much for every thread, see direct.py
-        if units * spacing >= 6 * lanes * threads:
-            time_blocks = fewest_columns(
-                units, spacing, lanes, range(round_up(fewest, threads), 3 * fewest + threads, threads)
-            )
-        else:
-            row_blocks = threads
+    # As much for every thread, see direct.py.
+    if blocks % threads and blocks < 8 * threads and units * spacing >= 6 * whole * threads:
+        choices = range(round_up(fewest, threads), 3 * fewest + threads, threads)
+        time_blocks = fewest_idle(units, spacing, whole, lanes, choices)
     unit_tiles = -(-units // time_blocks)
     time_blocks = -(-units // unit_tiles)
     tiles = unit_tiles * spacing
     reach = tiles + (laps - 1) * spacing  # tiles of samples
 
     if along_time:
-        rows = min(tuning.BLOCK_ROWS, R)
+        shares = threads if items * time_blocks < threads else 1  # few channels are cut finer for these
+        rows = min(tuning.BLOCK_ROWS, max(-(-R // shares), 2 * TILE_ROWS), R)
         _, tile_columns = tile_for(rows, tiles, lanes, steps)
     else:
         _, tile_columns = tile_for(tiles, R, lanes, steps)
         rows = round_up(tuning.BLOCK_ROWS, tile_columns)
     row_units = -(-R // rows)
-    row_blocks = min(row_blocks, row_units)
+    running, _ = counts_along(p, along)
+    row_blocks = parts_for(items * time_blocks, p.N * seconds(price("winograd", running)), row_units)
     width = OUTPUTS * tiles + (taps * laps - p.K // slots) * spacing  # times for which packing fills the samples
     row = round_up(max(width + (p.K - 1) // slots * spacing, OUTPUTS * (reach + spacing)), OUTPUTS * lanes) + lanes
     # In NWC, and where samples are turned, long runs of memory are worth more than a packed block in L1.
