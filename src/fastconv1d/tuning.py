@@ -132,7 +132,8 @@ CROWD_SECONDS = 0.02
 #: it: 153 and 178 us for the first.  To use one thread after two calls in a row that were slow: no gain beside the
 #: peers.  To fetch whoever is awaited for 30 us and the estimate of two items: 1.04 times the time for items of 5 ms,
 #: as of 1280 -> 1280 K 3 stride 2, else as good.  10e-6: 1.08 to 1.1 times the time of calls below 0.5 ms, as who comes
-#: again has to leave this core first.  Zen 4, 2026-11-28.
+#: again has to leave this core first.  To do without helpers for 3 ms after one was fetched: 1.2 times the time of such
+#: calls beside the peers.  Zen 4, 2026-11-28.
 STALLED_SECONDS = 100e-6
 
 #: A call that takes longer than this is made in slices of about this long, between which Python sees Ctrl-C.  The first
