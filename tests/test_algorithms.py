@@ -278,6 +278,17 @@ def test_channels_are_cut_where_that_costs_little(fine_items: None, monkeypatch:
     assert g.row_blocks == (g.row_units if C_in <= tuning.BLOCK_STEPS else 1)
 
 
+@pytest.mark.parametrize(("L", "K", "C_in", "C_out"), [(8000, 200, 64, 48), (4000, 300, 32, 32), (9000, 500, 16, 16)])
+def test_fft_cuts_pairs_where_threads_have_too_few_channels(
+    new_plans: None, monkeypatch: pytest.MonkeyPatch, L: int, K: int, C_in: int, C_out: int
+) -> None:
+    monkeypatch.setattr(machine, "threads", lambda: 8)
+    problem = explain((1, C_in, L), (C_out, C_in, K), algorithm="fft").problem
+    g = plan.plan_for(problem, "fft", True).geometry[0]
+    assert g.lanes_along == CHANNELS
+    assert g.pair_blocks == min(g.pairs, 8)
+
+
 @pytest.mark.generic
 def test_parts_give_threads_equal_shares_and_take_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "threads", lambda: 4)

@@ -518,7 +518,6 @@ def test_ctrl_c_at_any_line_leaves_the_helpers_to_the_next_call(run_python: RunP
 def wait_for_one(invitation, number):  # type: ignore[no-untyped-def]
     """Wait for the helper that has the one place of an invitation; whether it was fetched."""
     store(invitation + sharing.DONE, 0)
-    store(invitation + sharing.CORE, -1)
     store(invitation + sharing.TICKET, number * sharing.MOST_WORKERS)
     sharing.dismiss(invitation, 1, 1000)
     return load(invitation + sharing.CORE) >= 0
@@ -534,31 +533,40 @@ def work_on(invitation, looks):  # type: ignore[no-untyped-def]
     store(invitation + sharing.DONE, 1)
 
 
-@linux
-@pytest.mark.parametrize("waits", [True, False])
-def test_a_caller_fetches_a_helper_that_does_not_get_on_but_none_that_works(waits: bool) -> None:
-    if not waits and cores.count() == 1:
-        pytest.skip("on one core, who works waits for the caller")
-    words, fetched = np.zeros(sharing.INVITATION_BYTES // 8, np.int64), []
+def fetched_late(number: int, looks: int, waits: bool) -> bool:
+    """Whether a helper is fetched that works for so many looks, and `waits` before, for that or 10 s."""
+    words = np.zeros(sharing.INVITATION_BYTES // 8, np.int64)
     invitation = words.ctypes.data
-    for number in range(20):
 
-        def help_late() -> None:
-            store(invitation + sharing.THREADS + 8, threading.get_native_id())
-            if waits:
-                time.sleep(0.02)
-            work_on(invitation, 10**5)
-
-        store(invitation + sharing.DONE, 1)
-        store(invitation + sharing.THREADS + 8, 0)
-        helper = threading.Thread(target=help_late)
-        helper.start()
-        while load(invitation + sharing.THREADS + 8) == 0:
+    def help_late() -> None:
+        store(invitation + sharing.THREADS + 8, threading.get_native_id())
+        deadline = time.monotonic() + 10
+        while waits and load(invitation + sharing.CORE) < 0 and time.monotonic() < deadline:
             time.sleep(1e-3)
-        fetched.append(wait_for_one(invitation, number))
-        helper.join()
-        assert load(invitation + sharing.DONE) == 1
-    assert all(fetched) if waits else not all(fetched)
+        work_on(invitation, looks)
+
+    store(invitation + sharing.DONE, 1)
+    store(invitation + sharing.CORE, -1)
+    helper = threading.Thread(target=help_late)
+    helper.start()
+    while load(invitation + sharing.THREADS + 8) == 0:
+        time.sleep(1e-3)
+    fetched = wait_for_one(invitation, number)
+    helper.join()
+    assert load(invitation + sharing.DONE) == 1
+    return bool(fetched)
+
+
+@linux
+def test_a_caller_fetches_a_helper_that_does_not_get_on() -> None:
+    assert all(fetched_late(number, 1, waits=True) for number in range(20))
+
+
+@linux
+@pytest.mark.skipif(cores.count() == 1, reason="on one core, who works waits for the caller")
+def test_a_caller_fetches_no_helper_that_works() -> None:
+    """Some round is disturbed by nobody; by the time alone it would be fetched in each."""
+    assert not all(fetched_late(number, 5000, waits=False) for number in range(1000))
 
 
 @numba.njit

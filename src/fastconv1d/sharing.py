@@ -133,13 +133,14 @@ def next_taken(invitation, first, last, place):
 def dismiss(invitation, places, patience):
     """Offer no places any more, and wait for those who took one, looking at one after the other.
 
-    Who did no work during `patience` looks waits for a core: it is fetched to this one, which is offered from then on.
+    Who did no work from one of `patience` looks to the next waits for a core, and is fetched to this one.  That is
+    offered from then on, or if nobody can be looked at.
     """
     ticket = load(invitation + TICKET)
     while not exchange(invitation + TICKET, ticket, ticket - ticket % MOST_WORKERS):
         ticket = load(invitation + TICKET)
     taken = places - ticket % MOST_WORKERS
-    looks, place, before, fetched = 0, places, -1, False
+    looks, place, before, late = 0, places, -1, False
     while load(invitation + DONE) < taken:
         looks += 1
         if looks > patience:
@@ -148,13 +149,14 @@ def dismiss(invitation, places, patience):
             if before >= 0 and thread > 0 and worked(thread) == before:
                 store(invitation + CORE, this_core())
                 fetch_from(invitation + THREADS + 8 * place)
-                fetched = True
+                late = True
             other = next_taken(invitation, places - taken + 1, places, place)
             before = -1
             if other:
                 place = other
                 before = worked(load(invitation + THREADS + 8 * place))
-        if fetched:
+            late |= before < 0
+        if late:
             offer()
         pause()
 

@@ -120,7 +120,7 @@ WAKING_SECONDS = 300e-6
 #: 7 ms, 2500 and 1 ms, as fast as with one thread a call.  Zen 4, 2026-11-28.
 CROWD_SECONDS = 0.02
 
-#: A helper that is awaited, and did no work for as long as this, waits for a core, and is fetched (cores.py).  Mean
+#: A helper that is awaited, and did no work for as long as this, waits for a core, and is fetched (sharing.py).  Mean
 #: times in us of 64 -> 64 (L 600 and 1200), 128 -> 128, 256 -> 256 (L 1200), 512 -> 512 (L 2400) and 1024 -> 1024
 #: channels (L 4800), K 3, two virtual cores:
 #:

@@ -144,7 +144,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     else:
         panels, chunks = (R, 1) if paired else (-(-R // lanes), -(-C // lanes))
         pair_blocks = -(-pairs // pairs_together(p, cut))
-        if panels == 1:  # no channels to cut, but pairs
+        if panels < machine.threads():  # too few channels to cut, but pairs
             shares = parts_for(p.N * groups * phases * pair_blocks, 0, machine.threads())
             pair_blocks = min(pair_blocks * shares, pairs)
         blocks = p.N * groups * phases * pair_blocks

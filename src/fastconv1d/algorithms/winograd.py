@@ -270,7 +270,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
 
     if along_time:
         shares = threads if items * time_blocks < threads else 1  # few channels are cut finer for these
-        rows = min(tuning.BLOCK_ROWS, max(-(-R // shares), 2 * TILE_ROWS), R)
+        rows = min(tuning.BLOCK_ROWS, round_up(max(-(-R // shares), 2 * TILE_ROWS), TILE_ROWS), R)
         _, tile_columns = tile_for(rows, tiles, lanes, steps)
     else:
         _, tile_columns = tile_for(tiles, R, lanes, steps)
