@@ -68,7 +68,7 @@ BLOCK_SECONDS = 0.05
 #: Blocks are cut among their channels into items of about this long, by the estimate.  Where another thread keeps a
 #: core busy, a helper gets a part of it, and the caller waits for the item in which it was sent off.  Beside a process
 #: that spins, 256 -> 256 and 1024 -> 1024 K 3 take 0.83 and 0.85 of the time that they took with 4 and 8 items; beside
-#: the peers, in turn, 16 layers of 13 to 450 us were 1.92 times as fast as these with the fewest items, and are 2.11
+#: the peers, in turn, 16 layers of 13 to 450 us were 1.92 times as fast as these with the fewest items, and are 2.13
 #: times; two threads that nothing disturbs take 0.998 of the time (34 layers), one thread 1.00.  20e-6, and 100e-6
 #: where all is quiet, are alike.  Zen 4, 2026-11-28.
 ITEM_SECONDS = 50e-6
