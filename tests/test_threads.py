@@ -533,8 +533,11 @@ def work_on(invitation, looks):  # type: ignore[no-untyped-def]
     store(invitation + sharing.DONE, 1)
 
 
-def fetched_late(number: int, looks: int, waits: bool) -> bool:
-    """Whether a helper is fetched that works for so many looks, and `waits` before, for that or 10 s."""
+def fetched_late(number: int, looks: int, waits: bool) -> tuple[bool, float]:
+    """Whether a helper is fetched that works for so many looks, and `waits` before, for that or 10 s.
+
+    And for how many looks the caller worked itself.
+    """
     words = np.zeros(sharing.INVITATION_BYTES // 8, np.int64)
     invitation = words.ctypes.data
 
@@ -551,22 +554,25 @@ def fetched_late(number: int, looks: int, waits: bool) -> bool:
     helper.start()
     while load(invitation + sharing.THREADS + 8) == 0:
         time.sleep(1e-3)
+    start = time.thread_time()
     fetched = wait_for_one(invitation, number)
+    looked = (time.thread_time() - start) / helpers._look_seconds()
     helper.join()
     assert load(invitation + sharing.DONE) == 1
-    return bool(fetched)
+    return bool(fetched), looked
 
 
 @linux
 def test_a_caller_fetches_a_helper_that_does_not_get_on() -> None:
-    assert all(fetched_late(number, 1, waits=True) for number in range(20))
+    assert all(fetched_late(number, 1, waits=True)[0] for number in range(20))
 
 
 @linux
 @pytest.mark.skipif(cores.count() == 1, reason="on one core, who works waits for the caller")
 def test_a_caller_fetches_no_helper_that_works() -> None:
-    """Some round is disturbed by nobody; by the time alone it would be fetched in each."""
-    assert not all(fetched_late(number, 5000, waits=False) for number in range(1000))
+    """In some round nobody disturbs it: by time alone it would be fetched in each, after two times 1000 looks."""
+    rounds = (fetched_late(number, 10_000, waits=False) for number in range(1000))
+    assert any(not fetched and looked > 4000 for fetched, looked in rounds)
 
 
 @numba.njit
