@@ -776,9 +776,9 @@ def test_any_number_of_threads_gives_the_same_bits(run_python: RunPython) -> Non
 
 ASSEMBLER = """
 import numpy as np
-from fastconv1d.sweep import sweep_outer
-sweep_outer.address(np.dtype(np.float32))
-(result,) = sweep_outer._compiled[np.dtype(np.float32)].overloads.values()
+from fastconv1d.sweep import SWEEPS, sweep
+sweep("times", 64, np.dtype(np.float32))
+(result,) = SWEEPS["times", False]._compiled[np.dtype(np.float32)].overloads.values()
 print("fmaf" in result.library.get_asm_str())
 """
 

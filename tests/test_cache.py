@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ import fastconv1d
 from fastconv1d import cache, keeping
 from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import ACTIVATIONS
+from fastconv1d.sweep import SWEEPS
 
 PACKAGE = Path(fastconv1d.__file__).parent
 KEY, CONTENT = b"all that it depends on", bytes(range(256)) * 4
@@ -273,9 +273,8 @@ def test_switched_off_is_silent(own_cache: Path, monkeypatch: pytest.MonkeyPatch
 # ---- the key ---------------------------------------------------------------------------------------------------------
 
 
-def key_of_a_sweep(sweep: str = "sweep_outer", signature: str = "float32", **flags: object) -> bytes:
-    function = getattr(importlib.import_module("fastconv1d.sweep"), sweep).function
-    key = keeping.key(function, signature, flags)
+def key_of_a_sweep(along: str = "times", signature: str = "float32", **flags: object) -> bytes:
+    key = keeping.key(SWEEPS[along, False].function, signature, flags)
     assert key is not None
     return key
 
@@ -297,7 +296,7 @@ def test_the_key_has_all_that_changes_the_code(monkeypatch: pytest.MonkeyPatch) 
     assert key_of_a_sweep(parallel=False) == before
     assert key_of_a_sweep(parallel=True) != before
     assert key_of_a_sweep(signature="float64", parallel=False) != before
-    assert key_of_a_sweep("sweep_elementwise", parallel=False) != before  # the same lines on another tile
+    assert key_of_a_sweep("channels", parallel=False) != before  # the same lines on another tile
     changes = [
         *((numba.config, name, "changed") for name in CONFIGURATION),
         (numba, "__version__", "9"),
@@ -672,6 +671,7 @@ for module in pkgutil.walk_packages(fastconv1d.__path__, "fastconv1d."):
     if not module.name.endswith("__main__") and ".bench" not in module.name:  # whose yardstick is no part of a call
         members = dict(vars(importlib.import_module(module.name)))
         members |= members.get("ROWS", {})  # one for each activation
+        members |= {f"{along}-{one_chain}": s for (along, one_chain), s in members.get("SWEEPS", {}).items()}
         for name, value in members.items():
             if isinstance(value, (Driver, Standalone)):
                 print(name, len(value._compiled))
@@ -684,7 +684,7 @@ def test_warmup_compiles_every_kernel(run_python: RunPython) -> None:
     lines = child.stderr.splitlines()
     assert [line.split()[:2] for line in lines] == [[a.name, "float32"] for a in ALGORITHMS]
     kernels = dict(line.split() for line in child.stdout.splitlines())
-    assert {"run_blocks", "sweep_outer", *ACTIVATIONS} <= kernels.keys()
+    assert {"run_blocks", "times-True", "times-False", *ACTIVATIONS} <= kernels.keys()
     assert "0" not in kernels.values(), kernels
 
 

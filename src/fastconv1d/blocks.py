@@ -74,26 +74,26 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, 
             c0, c1 = r0, r1
         elif s1 - s0 < g.steps:  # a block of one group, and of some of its channels
             c0, c1 = c0 + s0 // g.K, c0 + (s1 - 1) // g.K + 1
-        groups, a_row, a_column, b_row, b_panel, columns = g1 - g0, g.steps, 0, 0, 1, 0
+        groups, a_row, a_column, b_row, b_panel = g1 - g0, g.steps, 0, 0, 1
         y_row, rows, y_columns = y_t, t1 - t0, r1 - r0
         row = x.strides[1] // size if in_place else g.row
         if g.lanes_along == TIMES:
             y_row, rows, y_columns = y_c, r1 - r0, t1 - t0
-            a, b = address(w) + (g0 * g.R + r0) * g.steps * size, address(packed)
+            a, b = address(w) + ((g0 * g.R + r0) * g.steps + s0) * size, address(packed)
             if in_place:
                 b = address(x) + n * x.strides[0] + c0 * x.strides[1] + (t0 - g.pad_left) * size
             a_next, b_next = g.R * g.steps * size, g.C * g.slots * row * size
             if g.R == 1:  # the rows of one sweep
                 groups, rows, b_row = 1, groups, g.C * g.slots * row
         else:
-            a_row, b_panel, columns = c1 - c0, g.steps, g.tile_columns
+            a_row, b_panel = c1 - c0, g.steps
             if g.lanes_along == PAIRED_CHANNELS:
                 a_column = 1
             a_next, b_next = g.C * size, pieces(g.R, g.tile_columns) * g.tile_columns * g.steps * size
-            a, b = address(packed), address(w) + g0 * b_next + r0 * g.steps * size
+            a, b = address(packed), address(w) + g0 * b_next + (r0 * g.steps + s0 * g.tile_columns) * size
         if not (in_place or is_packed):
             pack(x, n, c0, c1, s0, s1, t0, t1 - t0, g, packed)
-        fill_table(table, s0, s1, s0 // g.K, c1 - c0, columns, row, g)
+        fill_table(table, s0, s1, s0 // g.K, c1 - c0, row, g)
         for i in range(groups):
             call(
                 g.sweep,

@@ -197,7 +197,7 @@ def geometry(
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
-        "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 16 * block_steps, **turning,
+        "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 8 * block_steps, **turning,
         "in_place": in_place(p, slots, lanes_along),
         "block_steps": block_steps, "block_times": block_times,
         "group_blocks": group_blocks, "time_blocks": time_blocks, "row_blocks": row_blocks,

@@ -280,15 +280,15 @@ def pack(x, n, c0, c1, s0, s1, t0, width, g, packed):
 
 @kernel
 def new_table(g):
-    """Room for where the steps of a block find their operands: two numbers a step, and what they were filled for."""
-    table = np.empty(2 * g.block_steps + 3, np.int64)
+    """Room for where the steps of a block find their samples, and what it was filled for."""
+    table = np.empty(g.block_steps + 3, np.int64)
     table[-3:] = -1
     return table
 
 
 @kernel
-def fill_table(table, s0, s1, c0, channels, columns, row, g):
-    """Where the steps s0 to s1 find their operands: table[2 i] for a and table[2 i + 1] for b, see blocks.py.
+def fill_table(table, s0, s1, c0, channels, row, g):
+    """Where the steps s0 to s1 find their samples, in the packed block that begins with channel c0.
 
     `row`: how far apart the slots of packed times stand, or the channels of x where it is not packed.
     """
@@ -302,11 +302,11 @@ def fill_table(table, s0, s1, c0, channels, columns, row, g):
     for i in range(s1 - s0):
         place = slot * row + lap * g.shift
         if g.lanes_along == TIMES:
-            table[2 * i], table[2 * i + 1] = s0 + i, c * g.slots * row + place
+            table[i] = c * g.slots * row + place
         elif g.lanes_along == CHANNELS:
-            table[2 * i], table[2 * i + 1] = place * channels + c, (s0 + i) * columns
+            table[i] = place * channels + c
         else:
-            table[2 * i], table[2 * i + 1] = place * channels, (s0 + i) * columns
+            table[i] = place * channels
         k, slot = k + 1, slot + 1
         if slot == g.slots:
             lap, slot = lap + 1, 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .compile import kernel, standalone
-from .simd.tiles import tallest, tile_elementwise, tile_outer
+from .simd.tiles import TALLEST, TILES
 from .tuning import CHAIN, CHUNK
 
 
@@ -19,17 +21,18 @@ def pieces(total, most):
     return 1 if total <= most else -(-total // most)
 
 
-def _sweep(tile):
+def _sweep(tile, tallest):
     """A sweep of `tile`."""
 
     def sweep(
         a, b, y, table, a_row, a_column, b_row, b_panel, steps, y_row,
         rows, columns, block_rows, tile_columns, first, far, whole,
     ):  # fmt: skip
-        """y[r * y_row + c] (+)= sum over steps of a[ta + r * a_row + c * a_column] * b[tb + r * b_row + c + to_panel].
+        """y[r * y_row + c] (+)= sum over steps of a[i + r * a_row + c * a_column] * b[j + r * b_row + c + to_panel].
 
-        (ta, tb) = table[step]; to_panel = panel * (b_panel - 1), where `panel` is the first column of the tile_columns
-        that c is one of.  Where b_row is not 0, rows have nothing in common, and tiles are one row high.
+        Where i and j a step stands, the tile knows (tiles.py); to_panel = panel * (b_panel - 1), where `panel` is
+        the first column of the tile_columns that c is one of.  Where b_row is not 0, rows have nothing in common, and
+        tiles are one row high.
 
         Rows by the block, whose part of `a` stays near; then columns by the panel, whose part of `b` stays near while
         the rows of the block pass by; then the steps, CHUNK at a time.
@@ -58,7 +61,7 @@ def _sweep(tile):
                     else:
                         width -= width % whole
                 count = max(columns // tile_columns, 1) if steps <= CHAIN and b_panel == 1 and panel == 0 else 1
-                most = 1 if b_row else tallest(y, width, steps)
+                most = 1 if b_row else tallest(y, width)
                 if height != most:  # seldom: divisions cost as much as a small tile
                     height = most
                     tiles = pieces(r1 - r0, height)
@@ -83,5 +86,13 @@ def _sweep(tile):
     return sweep
 
 
-sweep_outer = standalone(pointers=3, integers=13)(_sweep(tile_outer))
-sweep_elementwise = standalone(pointers=3, integers=13)(_sweep(tile_elementwise))
+#: By what stands in the lanes (tiles.py), and whether all steps are one chain.
+SWEEPS = {
+    (along, one_chain): standalone(pointers=3, integers=13)(_sweep(tile, TALLEST[one_chain]))
+    for (along, one_chain), tile in TILES.items()
+}
+
+
+def sweep(along: str, steps: int, dtype: np.dtype) -> int:
+    """The address of the machine code for so many steps."""
+    return SWEEPS[along, steps <= CHAIN].address(dtype)

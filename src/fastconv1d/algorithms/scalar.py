@@ -127,13 +127,13 @@ def run_loops(x, w, bias, y, g, share):
             s1 = min(s0 + g.block_steps, g.steps)
             c0, c1 = s0 // g.K, (s1 - 1) // g.K + 1
             pack(x, n, group * g.C + c0, group * g.C + c1, s0, s1, t0, t1 - t0, g, packed)
-            fill_table(table, s0, s1, c0, c1 - c0, 0, g.row, g)
+            fill_table(table, s0, s1, c0, c1 - c0, g.row, g)
             for row in range(group * g.R + r0, group * g.R + r1):
                 for first in range(0, s1 - s0, chain_of(total)):
                     sums = chain if first else total
                     clear(sums)
                     for i in range(first, min(first + chain_of(total), s1 - s0)):
-                        accumulate(sums, w[row * g.steps + s0 + i], span(packed, table[2 * i + 1], t1 - t0))
+                        accumulate(sums, w[row * g.steps + s0 + i], span(packed, table[i], t1 - t0))
                     if first:
                         add(total, chain)
                 target = times_of(y, n, row, t0, 1, t1 - t0)

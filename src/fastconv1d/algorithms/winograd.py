@@ -60,7 +60,7 @@ from ..simd.arithmetic import all_finite, products_of
 from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
 from ..simd.moves import copy_lanes, copy_vector, unzip_rows, zip_rows
 from ..simd.tiles import TILE_ROWS, tile_for
-from ..sweep import even, sweep_outer
+from ..sweep import even, sweep
 from ..toom_cook import POINTS, matrices
 from ..turning import place_of, store_turned, turn
 from . import direct
@@ -308,10 +308,11 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "weight_step": weight_step, "plain": p.groups * points * weight_step,
         **dict(zip(PLAIN_STEPS, plain_steps, strict=True)),
         "block_times": OUTPUTS * tiles, "time_blocks": time_blocks,
-        "scratch": (scratch + turning["turned"]) * itemsize + 16 * steps,
+        "scratch": (scratch + turning["turned"]) * itemsize + 8 * steps,
         "row_unit": rows, "row_units": row_units, "row_blocks": row_blocks,
         "items": p.groups * time_blocks * row_blocks,
-        "tile_columns": tile_columns, "lanes": lanes, "sweep": sweep_outer.address(dtype),
+        "tile_columns": tile_columns, "lanes": lanes,
+        "sweep": sweep("times" if along_time else "channels", steps, dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
         **turning,
@@ -493,7 +494,7 @@ def run_winograd(x, w, bias, y, g, share):
     products = span(samples, g.points * g.sample_step + g.lanes, g.points * g.product_step)
     turned = span(products, products.size, g.turned)
     sample_offsets, product_offsets = np.zeros(BAD + 1, np.int64), np.zeros(BAD + 1, np.int64)
-    table = np.empty(2 * g.steps, np.int64)
+    table = np.empty(g.steps, np.int64)
     for j in range(g.points):
         product_offsets[j] = j * g.product_step
         if g.lanes_along == TIMES:  # vectors are read past the last tile, where denormals would be slow
@@ -502,10 +503,10 @@ def run_winograd(x, w, bias, y, g, share):
     for s in range(g.steps):
         if g.lanes_along == TIMES:  # a step is (channel, slot, lap)
             row, lap = split(s, g.laps)
-            table[2 * s], table[2 * s + 1] = s, row * g.sample_row + lap * g.spacing
+            table[s] = row * g.sample_row + lap * g.spacing
         else:  # a step is (lap, slot, channel)
             lap, place = split(s, g.sample_row)
-            table[2 * s], table[2 * s + 1] = lap * g.spacing * g.sample_row + place, s * g.tile_columns
+            table[s] = lap * g.spacing * g.sample_row + place
     sampled = -1
     item, last = claim(share)
     while item < last:

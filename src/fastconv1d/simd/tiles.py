@@ -2,22 +2,27 @@
 
 Every fast algorithm is a sum of rank-1 updates on a tile of accumulators that never leaves the registers::
 
-              b[ib + tb : + columns]             the vector operand: one load a vector
+                 columns of b                the vector operand: one load a vector
               ┌──────┬──────┬──────┐
-    a[ia+ta]  │      │      │      │
-    + a_row   │  tile: rows x      │  +=  a[row] * b[column]        once a step
-    + 2 a_row │   vectors x lanes  │
-    ...       └──────┴──────┴──────┘
+      rows    │      │      │      │
+      of a    │  tile: rows x      │  +=  a[row] * b[column]        once a step
+              │   vectors x lanes  │
+              └──────┴──────┴──────┘
               y[iy + row * y_row + column]       stored or added to once a call
 
-``(ta, tb) = table[step]`` says where a step finds its operands, so one instruction sequence serves dense, dilated,
-strided and grouped problems in either layout: only the table differs.  `tile_outer` takes one number of `a` for a row
-(a splat), `tile_elementwise` as many as the tile has columns.
+One of a and b are samples, and ``table[step]`` says where a step finds those, so one instruction sequence serves dense,
+dilated, strided and grouped problems: only the table differs.  The other are weights, which stand in the order of the
+steps.  There are three tiles, by what stands in the lanes (blocks.py):
+
+                 a[row]                                b[column]
+    times        weights[row * a_row + step]           samples[table[step] + column]
+    channels     samples[table[step] + row * a_row]    weights[step * panel + column]
+    paired       the same + column                     the same
 
 What the code generator must know and Numba would not: that rows and vectors are constants (a switch over the shapes of
 `tile_shapes`, each unrolled), that no load is aligned to more than an element, and that a partial last vector is
-masked.  Rows past `rows` are never read or written; columns past `width` are read from `b` (by `tile_elementwise` from
-`a` too) up to the end of their vector, so these carry that much slack, and are never written.
+masked.  Rows past `rows` are never read or written; columns past `width` are read from `b` (where channels are paired
+from `a` too) up to the end of their vector, so these carry that much slack, and are never written.
 """
 
 from __future__ import annotations
@@ -42,6 +47,13 @@ MOST_ROWS = 8
 ONE_CHAIN_SUMS = 16
 #: Rows of the tile where rows and columns fill several: four multiply-adds for each vector of b that is read.
 TILE_ROWS = 4
+#: Steps of one turn of the loop, a part of CHAIN, for the widest tiles of up to TILE_ROWS rows, which cover most of a
+#: block.  Where another thread shares the core, as on most virtual ones, it is the other instructions that count: 4
+#: rows of 3 vectors, in C, reach 0.62 of the peak of multiply-adds with one step a turn and a table for both operands,
+#: 0.69 with four, 0.75 to 0.8 with a table for one, as with none.  Whole calls take 0.87 to 0.95 of the time that they
+#: took with the first.  With 16 steps the CPU does not foresee rows of samples, 1.1 times the time; 8 rows of 1 vector
+#: have too many addresses for it, 1.1.  Zen 3, 2026-11-28.
+STEPS_TOGETHER = 4
 
 
 def most_vectors(rows: int, one_chain: bool = False) -> int:
@@ -67,9 +79,9 @@ def most_complex_rows() -> int:
     return 4 if machine.registers() == 16 else 8
 
 
-def tile_shapes() -> list[tuple[int, int]]:
+def tile_shapes(one_chain: bool) -> list[tuple[int, int]]:
     """Every (rows, vectors) that has code."""
-    return [(rows, v) for rows in range(1, MOST_ROWS + 1) for v in range(1, most_vectors(rows, one_chain=True) + 1)]
+    return [(rows, v) for rows in range(1, MOST_ROWS + 1) for v in range(1, most_vectors(rows, one_chain) + 1)]
 
 
 def tile_for(rows: int, columns: int, lanes: int, steps: int) -> tuple[int, int]:
@@ -83,24 +95,20 @@ def tile_for(rows: int, columns: int, lanes: int, steps: int) -> tuple[int, int]
     return min(rows, most_rows(vectors, one_chain)), lanes * vectors
 
 
-@intrinsic
-def tallest(typingctx, y, width, steps):  # type: ignore[no-untyped-def]
-    """Rows of the tallest tile of `width` columns of y for so many steps."""
-    lanes = machine.lanes(np.dtype(str(y.dtype)))
+def _tallest_intrinsic(one_chain: bool) -> Callable[..., int]:
+    def tallest(typingctx, y, width):  # type: ignore[no-untyped-def]
+        lanes = machine.lanes(np.dtype(str(y.dtype)))
 
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        _, width, steps = arguments
-        one_chain = builder.icmp_signed("<=", steps, I64(tuning.CHAIN))
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            rows = I64(most_rows(most_vectors(1), one_chain))
+            for vectors in range(most_vectors(1) - 1, 0, -1):
+                fits = builder.icmp_signed("<=", arguments[1], I64(vectors * lanes))
+                rows = builder.select(fits, I64(most_rows(vectors, one_chain)), rows)
+            return rows
 
-        def rows_of(vectors: int) -> ir.Value:
-            return builder.select(one_chain, *(I64(most_rows(vectors, alone)) for alone in (True, False)))
+        return types.intp(y, types.intp), codegen
 
-        rows = rows_of(most_vectors(1))
-        for vectors in range(most_vectors(1) - 1, 0, -1):
-            rows = builder.select(builder.icmp_signed("<=", width, I64(vectors * lanes)), rows_of(vectors), rows)
-        return rows
-
-    return types.intp(y, types.intp, types.intp), codegen
+    return intrinsic(tallest)  # type: ignore[no-any-return]
 
 
 def _align_stack(builder: ir.IRBuilder) -> None:
@@ -112,7 +120,13 @@ def _align_stack(builder: ir.IRBuilder) -> None:
 
 
 def _emit_tiles(
-    builder: ir.IRBuilder, dtype: types.Type, rows: int, vectors: int, operands: dict[str, ir.Value], splat: bool
+    builder: ir.IRBuilder,
+    dtype: types.Type,
+    rows: int,
+    vectors: int,
+    operands: dict[str, ir.Value],
+    along: str,
+    one_chain: bool,
 ) -> None:
     """`count` tiles of one shape one after the other: the operands a of two are `a_panel` apart, b and y `panel`."""
     before, tile, done = builder.basic_block, builder.append_basic_block("tile"), builder.append_basic_block("done")
@@ -121,7 +135,7 @@ def _emit_tiles(
     left = builder.phi(I64)
     left.add_incoming(operands["count"], before)
     here = {name: builder.phi(operands[name].type) for name in ("a", "b", "y")}
-    _emit_tile(builder, dtype, rows, vectors, operands | here, splat)
+    _emit_tile(builder, dtype, rows, vectors, operands | here, along, one_chain)
     after = builder.basic_block
     left.add_incoming(builder.sub(left, I64(1)), after)
     for name, pointer in here.items():
@@ -132,19 +146,24 @@ def _emit_tiles(
 
 
 def _emit_tile(
-    builder: ir.IRBuilder, dtype: types.Type, rows: int, vectors: int, operands: dict[str, ir.Value], splat: bool
+    builder: ir.IRBuilder,
+    dtype: types.Type,
+    rows: int,
+    vectors: int,
+    operands: dict[str, ir.Value],
+    along: str,
+    one_chain: bool,
 ) -> None:
-    """The reduction loop of one tile shape, and the store of its result.
+    """The reduction of one tile shape, and the store of its result.
 
-    Some accumulators sum a chain of CHAIN steps, others the chains; a shape too large for that takes one chain only.
-    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and those of a for the same
-    steps of the rows below, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time.  Asking
-    for the lines of this tile of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but
-    1 -> 16 K 3, which fits the cache, 1.1.  Asking for a in L1 instead of L2 costs up to 20 % with long kernels.
-    Zen 4, 2026-11-27, one thread.
+    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and the weights of the rows
+    below for the same steps, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time, but 1.03
+    on Zen 3, whose shorter vectors leave less room for other instructions.  Asking for the lines of this tile of y,
+    32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but 1 -> 16 K 3, which fits the cache,
+    1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with long kernels.  Zen 4, 2026-11-27, one thread.
     """
     simd = Vectors(builder, dtype)
-    a, b, y, stop = (operands[name] for name in ("a", "b", "y", "stop"))
+    y = operands["y"]
     places = [(m, v) for m in range(rows) for v in range(vectors)]
     if rows > 1:  # one row is a stream, which the CPU sees itself
         with builder.if_then(builder.icmp_signed("!=", operands["ahead"], I64(0))):
@@ -153,78 +172,118 @@ def _emit_tile(
                 if v * simd.lanes * simd.align % machine.LINE_BYTES == 0:
                     index = builder.add(times(builder, operands["y_row"], m), I64(v * simd.lanes))
                     prefetch(builder, builder.gep(later, [index]), written=True)
-    before = builder.basic_block
-    chain, loop, joined, another, flush = (
-        builder.append_basic_block(name) for name in ("chain", "steps", "joined", "another", "flush")
-    )
+    emit_sums = _emit_chain if one_chain else _emit_chains
+    sums = emit_sums(simd, rows, vectors, operands, along)
+    _flush_tile(simd, dict(zip(places, sums, strict=True)), vectors, operands)
+
+
+def _emit_chain(simd: Vectors, rows: int, vectors: int, operands: dict[str, ir.Value], along: str) -> list[ir.Value]:
+    """The sums over all steps, of which there are CHAIN at most."""
+    zeros = [simd.zero] * (rows * vectors)
+    return _emit_steps(simd, rows, vectors, operands, along, (operands["start"], operands["stop"]), zeros, 1)
+
+
+def _emit_chains(simd: Vectors, rows: int, vectors: int, operands: dict[str, ir.Value], along: str) -> list[ir.Value]:
+    """The sums over all steps: accumulators sum a chain of CHAIN steps, and others the chains."""
+    builder, first, stop = simd.builder, operands["start"], operands["stop"]
+    with builder.goto_entry_block():  # in registers where there are enough
+        totals = [builder.alloca(simd.type) for _ in range(rows * vectors)]
+    before, chain, done = builder.basic_block, builder.append_basic_block("chain"), builder.append_basic_block("done")
     builder.branch(chain)
 
     builder.position_at_end(chain)
     start = builder.phi(I64)
-    total = [builder.phi(simd.type) for _ in places]
+    start.add_incoming(first, before)
     end = builder.add(start, I64(tuning.CHAIN))
     end = builder.select(builder.icmp_signed("<", end, stop), end, stop)
-    builder.branch(loop)
+    sums, begun = [simd.zero] * (rows * vectors), start
+    for together in (STEPS_TOGETHER, 1) if rows <= TILE_ROWS and vectors == most_vectors(rows) else (1,):
+        ended = builder.add(begun, builder.and_(builder.sub(end, begun), I64(-together)))
+        sums = _emit_steps(simd, rows, vectors, operands, along, (begun, ended), sums, together)
+        begun = ended
 
-    builder.position_at_end(loop)
-    step = builder.phi(I64)
-    tile = [builder.phi(simd.type) for _ in places]
-    entry = times(builder, step, 2)
-    ta = builder.load(builder.gep(operands["table"], [entry]))
-    tb = builder.load(builder.gep(operands["table"], [builder.add(entry, I64(1))]))
-    b_row = builder.gep(b, [tb])
-    columns = [simd.load(b_row, I64(v * simd.lanes)) for v in range(vectors)]
-    factors = []
-    for m in range(rows):
-        a_row = builder.gep(a, [builder.add(ta, times(builder, operands["a_row"], m))])
-        factors += (
-            [simd.splat(builder.load(a_row))] * vectors
-            if splat
-            else [simd.load(a_row, I64(v * simd.lanes)) for v in range(vectors)]
-        )
-    updated = [
-        simd.multiply_add(factor, columns[v], old) for factor, (_, v), old in zip(factors, places, tile, strict=True)
-    ]
-    next_step = builder.add(step, I64(1))
-    builder.cbranch(builder.icmp_signed("<", next_step, end), loop, joined)
-
-    builder.position_at_end(joined)
-    if vectors <= most_vectors(rows):
-        with builder.if_else(builder.icmp_signed("==", start, operands["start"])) as (first, later):
-            with first:
-                first_block = builder.basic_block
-            with later:
-                later_sums = [builder.fadd(old, value) for old, value in zip(total, updated, strict=True)]
-                later_block = builder.basic_block
-        sums = [builder.phi(simd.type) for _ in places]
-        for result, value, later_sum in zip(sums, updated, later_sums, strict=True):
-            result.add_incoming(value, first_block)
-            result.add_incoming(later_sum, later_block)
-        more = builder.icmp_signed("<", end, stop)
-    else:  # a shape for one chain only
-        sums, more = updated, ir.Constant(ir.IntType(1), 0)
-    builder.cbranch(more, another, flush)
+    summed = builder.basic_block
+    with builder.if_then(builder.icmp_signed("!=", start, first)):
+        added = [builder.fadd(builder.load(total), value) for total, value in zip(totals, sums, strict=True)]
+        later = builder.basic_block
+    sums = _joined(builder, (sums, summed), (added, later))
+    another = builder.append_basic_block("another")
+    builder.cbranch(builder.icmp_signed("<", end, stop), another, done)
 
     builder.position_at_end(another)
-    if splat:
-        ta = builder.load(builder.gep(operands["table"], [times(builder, end, 2)]))
+    for total, value in zip(totals, sums, strict=True):
+        builder.store(value, total)
+    if along == "times" and machine.registers() == 32:
         for m in range(rows):
-            below = times(builder, operands["a_row"], rows + m)
-            prefetch(builder, builder.gep(a, [builder.add(ta, below)]), written=False)
+            below = builder.add(end, times(builder, operands["a_row"], rows + m))
+            prefetch(builder, builder.gep(operands["a"], [below]), written=False)
+    start.add_incoming(end, builder.basic_block)
     builder.branch(chain)
 
-    start.add_incoming(operands["start"], before)
-    start.add_incoming(end, another)
-    step.add_incoming(start, chain)
-    step.add_incoming(next_step, loop)
-    for old, new, sum_before, sum_after in zip(tile, updated, total, sums, strict=True):
-        old.add_incoming(simd.zero, chain)
-        old.add_incoming(new, loop)
-        sum_before.add_incoming(ir.Constant(simd.type, ir.Undefined), before)
-        sum_before.add_incoming(sum_after, another)
+    builder.position_at_end(done)
+    return sums
 
-    builder.position_at_end(flush)
-    _flush_tile(simd, dict(zip(places, sums, strict=True)), vectors, operands)
+
+def _joined(builder: ir.IRBuilder, *ways: tuple[list[ir.Value], ir.Block]) -> list[ir.Value]:
+    """What the values are here, by the block that one comes from."""
+    joined = []
+    for values in zip(*(values for values, _ in ways), strict=True):
+        joined.append(builder.phi(values[0].type))
+        for value, (_, block) in zip(values, ways, strict=True):
+            joined[-1].add_incoming(value, block)
+    return joined
+
+
+def _emit_steps(
+    simd: Vectors,
+    rows: int,
+    vectors: int,
+    operands: dict[str, ir.Value],
+    along: str,
+    steps: tuple[ir.Value, ir.Value],
+    sums: list[ir.Value],
+    together: int,
+) -> list[ir.Value]:
+    """`sums` with those of the steps from one to before another, of which there are a multiple of `together`."""
+    builder, (start, stop) = simd.builder, steps
+    rows_of_a = [builder.gep(operands["a"], [times(builder, operands["a_row"], m)]) for m in range(rows)]
+
+    def multiply(step: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        samples = builder.load(builder.gep(operands["table"], [step]))
+        in_a, in_b = (step, samples) if along == "times" else (samples, builder.mul(step, operands["panel"]))
+        b = builder.gep(operands["b"], [in_b])
+        columns = [simd.load(b, I64(v * simd.lanes)) for v in range(vectors)]
+        updated = []
+        for m in range(rows):
+            a = builder.gep(rows_of_a[m], [in_a])
+            splat = None if along == "paired" else simd.splat(builder.load(a))
+            for v, column in enumerate(columns):
+                factor = splat or simd.load(a, I64(v * simd.lanes))
+                updated.append(simd.multiply_add(factor, column, sums[m * vectors + v]))
+        return updated
+
+    before, loop, done = builder.basic_block, builder.append_basic_block("steps"), builder.append_basic_block("summed")
+    builder.cbranch(builder.icmp_signed("<", start, stop), loop, done)
+    builder.position_at_end(loop)
+    step, tile = builder.phi(I64), [builder.phi(simd.type) for _ in range(rows * vectors)]
+    here = opaque(builder, step)
+    updated: list[ir.Value] = tile
+    for i in range(together):
+        updated = multiply(builder.add(here, I64(i)), updated)
+    later = builder.add(step, I64(together))
+    step.add_incoming(start, before)
+    step.add_incoming(later, loop)
+    for value, old, new in zip(tile, sums, updated, strict=True):
+        value.add_incoming(old, before)
+        value.add_incoming(new, loop)
+    builder.cbranch(builder.icmp_signed("<", later, stop), loop, done)
+    builder.position_at_end(done)
+    return _joined(builder, (sums, before), (updated, loop))
+
+
+def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The value, of which the compiler knows nothing more."""
+    return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], side_effect=False)
 
 
 def _flush_tile(
@@ -254,7 +313,7 @@ def _flush_tile(
                     simd.store(new, y, index)
 
 
-def _tile_intrinsic(splat: bool) -> Callable[..., None]:
+def _tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
     names = "a a_row ia a_panel b ib panel table start stop y iy y_row rows width count first ahead".split()
 
     def tile(  # type: ignore[no-untyped-def]
@@ -274,11 +333,11 @@ def _tile_intrinsic(splat: bool) -> Callable[..., None]:
             end = builder.append_basic_block("end")
             # The sweep asks only for the shapes of tile_shapes(); another one would be its bug, and does nothing.
             switch = builder.switch(shape, end)
-            for height, count in tile_shapes():
+            for height, count in tile_shapes(one_chain):
                 block = builder.append_basic_block(f"tile_{height}x{count}")
                 switch.add_case(I64(height * (MOST_VECTORS + 1) + count), block)
                 builder.position_at_end(block)
-                _emit_tiles(builder, dtype, height, count, operands, splat)
+                _emit_tiles(builder, dtype, height, count, operands, along, one_chain)
                 builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
@@ -289,10 +348,14 @@ def _tile_intrinsic(splat: bool) -> Callable[..., None]:
     return intrinsic(tile)  # type: ignore[no-any-return]
 
 
-#: tile[row, column] += a[row] * b[column]
-tile_outer = _tile_intrinsic(splat=True)
-#: tile[row, column] += a[row, column] * b[column]
-tile_elementwise = _tile_intrinsic(splat=False)
+#: Rows of the tallest tile of `width` columns of y, by whether all steps are one chain.
+TALLEST = {one_chain: _tallest_intrinsic(one_chain) for one_chain in (False, True)}
+#: The tiles by what stands in the lanes, and whether all steps are one chain, which needs less code, and wider shapes.
+TILES = {
+    (along, one_chain): _tile_intrinsic(along, one_chain)
+    for along in ("times", "channels", "paired")
+    for one_chain in (False, True)
+}
 
 
 def _emit_complex_tile(
