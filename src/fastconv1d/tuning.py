@@ -179,6 +179,11 @@ FMA_LATENCY = 8
 #: published layers it mends 32 -> 32 K 2 dilation 512, for which winograd takes 1.14 times as long.  Zen 4, 2026-11-28.
 TRANSFORM_MARGIN = 1.1
 
+#: By how much turned lanes must be cheaper than those that stand side by side in memory.  With AVX2, 512 -> 1024 and
+#: 512 -> 1500 K 1 and 320 -> 320 K 16 stride 4, L 64, which promise 0.1 to 6 % less, take 1.05, 1.1 and 1.2 times as
+#: long.  Zen 3, 2026-11-28.
+LANES_MARGIN = 1.1
+
 #: Units of cost.py in a second: two vector FMAs a cycle at 3 GHz.
 UNITS_PER_SECOND = 6e9
 
