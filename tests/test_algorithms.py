@@ -789,6 +789,29 @@ def test_a_cpu_without_fma_does_not_call_the_c_library_for_it(run_python: RunPyt
     assert child.stdout == "False\n", child.stderr
 
 
+REGISTERS = """
+import numpy as np
+import fastconv1d
+from fastconv1d import machine
+machine.registers = lambda: 32
+rng = np.random.default_rng(0)
+for C_in, K, C_out in (520, 1, 33), (40, 13, 9), (3, 5, 33), (17, 1, 8):
+    x, w = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((1, C_in, 75), (C_out, C_in, K)))
+    windows = np.lib.stride_tricks.sliding_window_view(x[0], K, axis=-1)
+    expected = np.einsum("ctk,ock->ot", windows, w)[None]
+    np.testing.assert_array_equal(fastconv1d.conv1d(x, w, algorithm="direct"), expected)
+    x, w = x.transpose(0, 2, 1), w.transpose(2, 1, 0)
+    y = fastconv1d.conv1d(x, w, data_format="NWC", algorithm="direct")
+    np.testing.assert_array_equal(y, expected.transpose(0, 2, 1))
+"""
+
+
+def test_tiles_for_more_registers(run_python: RunPython) -> None:
+    """Blocks whose last steps are one chain, too: a tile that has no code does nothing."""
+    child = run_python("-c", REGISTERS, FASTCONV1D_CACHE="0")
+    assert child.returncode == 0, child.stderr
+
+
 # -- NaN and infinity -------------------------------------------------------------------------------
 
 LOCAL = {
