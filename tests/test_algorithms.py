@@ -807,7 +807,7 @@ for C_in, K, C_out in (520, 1, 33), (40, 13, 9), (3, 5, 33), (17, 1, 8):
 
 
 def test_tiles_for_more_registers(run_python: RunPython) -> None:
-    """Blocks whose last steps are one chain, too: a tile that has no code does nothing."""
+    """The shapes of AVX-512 and NEON on any CPU: a tile that has no code does nothing."""
     child = run_python("-c", REGISTERS, FASTCONV1D_CACHE="0")
     assert child.returncode == 0, child.stderr
 
