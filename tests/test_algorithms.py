@@ -38,7 +38,7 @@ from problems import (
 from fastconv1d import conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
-from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, parts_for, slots_for
+from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, parts_for, slots_for
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
 
@@ -579,6 +579,17 @@ def test_what_transforms_must_promise_some_time() -> None:
     assert plan.choose({by_name["winograd"]: 1.01, by_name["fft"]: 1.0}).name == "fft"
 
 
+@pytest.mark.parametrize(("layout", "own", "other"), [("NCW", TIMES, CHANNELS), ("NWC", CHANNELS, TIMES)])
+def test_turned_lanes_must_promise_some_time(layout: str, own: int, other: int) -> None:
+    f4 = np.dtype(np.float32)
+    problem = describe((1, 8, 8), f4, (8, 8, 1), f4, data_format=layout)
+    for promised, chosen in ((1.09, own), (1.11, other)):
+        calls = {own: promised, other: 1.0}
+        assert (
+            cheaper_lanes("direct", lambda _, along, calls=calls: ({"call": calls[along]}, {}), problem, True) == chosen
+        )
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("C_in", "C_out", "groups"), [(48, 32, 1), (1, 5, 1), (8, 8, 8), (8, 24, 8), (64, 64, 64), (8, 6, 2)]
@@ -776,9 +787,9 @@ def test_any_number_of_threads_gives_the_same_bits(run_python: RunPython) -> Non
 
 ASSEMBLER = """
 import numpy as np
-from fastconv1d.sweep import SWEEPS, sweep
-sweep("times", 64, np.dtype(np.float32))
-(result,) = SWEEPS["times", False]._compiled[np.dtype(np.float32)].overloads.values()
+from fastconv1d.sweep import sweep_of
+sweep_of("times", 64).address(np.dtype(np.float32))
+(result,) = sweep_of("times", 64)._compiled[np.dtype(np.float32)].overloads.values()
 print("fmaf" in result.library.get_asm_str())
 """
 

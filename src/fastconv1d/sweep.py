@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from .compile import kernel, standalone
-from .simd.tiles import TALLEST, TILES
+from .compile import Standalone, kernel, standalone
+from .simd.tiles import tallest_intrinsic, tile_intrinsic
 from .tuning import CHAIN, CHUNK
 
 
@@ -88,11 +86,14 @@ def _sweep(tile, tallest):
 
 #: By what stands in the lanes (tiles.py), and whether all steps are one chain.
 SWEEPS = {
-    (along, one_chain): standalone(pointers=3, integers=13)(_sweep(tile, TALLEST[one_chain]))
-    for (along, one_chain), tile in TILES.items()
+    (along, one_chain): standalone(pointers=3, integers=13)(
+        _sweep(tile_intrinsic(along, one_chain), tallest_intrinsic(one_chain))
+    )
+    for along in ("times", "channels", "paired")
+    for one_chain in (False, True)
 }
 
 
-def sweep(along: str, steps: int, dtype: np.dtype) -> int:
-    """The address of the machine code for so many steps."""
-    return SWEEPS[along, steps <= CHAIN].address(dtype)
+def sweep_of(along: str, steps: int) -> Standalone:
+    """The sweep for so many steps in all, of which a block may have fewer."""
+    return SWEEPS[along, steps <= CHAIN]

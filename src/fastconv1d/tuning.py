@@ -15,8 +15,8 @@ The bits of direct sums depend on none of them but CHAIN and CHUNK, which are pa
 #:
 #: Sums of chains in registers leave room for 12 accumulators of 24, which costs nothing if what the tile reads and
 #: writes is asked for ahead (tiles.py); kept in memory they cost 11 % with chains of 32, 20 % with 16.  With AVX2 they
-#: are kept there all the same, as there are only 16 registers: it costs 8 % (with chains of 32 it would be 4 %), and up
-#: to a third of the speed of kernels of 3 to 5 taps on one channel.  Zen 4, 2026-11-27.
+#: are kept there all the same, as there are only 16 registers: it costs 8 to 10 % (with chains of 32 half of that).
+#: Zen 4, 2026-11-27; Zen 3, 2026-11-28.
 CHAIN = 16
 CHUNK = 512
 

@@ -27,7 +27,7 @@ from ..geometry import (
 from ..geometry import geometry as lay_out
 from ..problem import Conv1dProblem
 from ..simd.tiles import TILE_ROWS, tile_for
-from ..sweep import sweep
+from ..sweep import sweep_of
 from ..turning import turn
 
 #: What is counted of packing, see cost.py.
@@ -99,7 +99,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         row_blocks=parts_for(p.N * blocks, p.N * seconds(units), most_parts),
         block_rows=block_rows,
         tile_columns=tile_columns,
-        sweep=sweep("times" if times_in_lanes else "channels", steps, dtype),
+        sweep=sweep_of("times" if times_in_lanes else "channels", steps).address(dtype),
         turn=turn.address(dtype) if along != runs_along(p) else 0,
     )
 

@@ -95,7 +95,9 @@ def tile_for(rows: int, columns: int, lanes: int, steps: int) -> tuple[int, int]
     return min(rows, most_rows(vectors, one_chain)), lanes * vectors
 
 
-def _tallest_intrinsic(one_chain: bool) -> Callable[..., int]:
+def tallest_intrinsic(one_chain: bool) -> Callable[..., int]:
+    """Rows of the tallest tile of `width` columns of y."""
+
     def tallest(typingctx, y, width):  # type: ignore[no-untyped-def]
         lanes = machine.lanes(np.dtype(str(y.dtype)))
 
@@ -158,9 +160,10 @@ def _emit_tile(
 
     What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and the weights of the rows
     below for the same steps, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time, but 1.03
-    on Zen 3, whose shorter vectors leave less room for other instructions.  Asking for the lines of this tile of y,
-    32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but 1 -> 16 K 3, which fits the cache,
-    1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with long kernels.  Zen 4, 2026-11-27, one thread.
+    on Zen 3, with half as many registers and shorter vectors (NEON was not timed).  Asking for the lines of this tile
+    of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but 1 -> 16 K 3, which fits the
+    cache, 1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with long kernels.  Zen 4, 2026-11-27, one
+    thread.
     """
     simd = Vectors(builder, dtype)
     y = operands["y"]
@@ -266,7 +269,7 @@ def _emit_steps(
     builder.cbranch(builder.icmp_signed("<", start, stop), loop, done)
     builder.position_at_end(loop)
     step, tile = builder.phi(I64), [builder.phi(simd.type) for _ in range(rows * vectors)]
-    here = opaque(builder, step)
+    here = _opaque(builder, step)
     updated: list[ir.Value] = tile
     for i in range(together):
         updated = multiply(builder.add(here, I64(i)), updated)
@@ -281,8 +284,11 @@ def _emit_steps(
     return _joined(builder, (sums, before), (updated, loop))
 
 
-def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The value, of which the compiler knows nothing more."""
+def _opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The value, of which LLVM knows nothing more: it would turn an index that counts into a pointer for each row.
+
+    There are no registers for so many, and the loops would read them from the stack.
+    """
     return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], side_effect=False)
 
 
@@ -313,7 +319,8 @@ def _flush_tile(
                     simd.store(new, y, index)
 
 
-def _tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
+def tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
+    """The tile by what stands in the lanes, and whether all steps are one chain, which needs less code."""
     names = "a a_row ia a_panel b ib panel table start stop y iy y_row rows width count first ahead".split()
 
     def tile(  # type: ignore[no-untyped-def]
@@ -346,16 +353,6 @@ def _tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
         return types.void(a, n, n, n, b, n, n, table, n, n, y, *[n] * 5, types.boolean, n), codegen
 
     return intrinsic(tile)  # type: ignore[no-any-return]
-
-
-#: Rows of the tallest tile of `width` columns of y, by whether all steps are one chain.
-TALLEST = {one_chain: _tallest_intrinsic(one_chain) for one_chain in (False, True)}
-#: The tiles by what stands in the lanes, and whether all steps are one chain, which needs less code, and wider shapes.
-TILES = {
-    (along, one_chain): _tile_intrinsic(along, one_chain)
-    for along in ("times", "channels", "paired")
-    for one_chain in (False, True)
-}
 
 
 def _emit_complex_tile(
