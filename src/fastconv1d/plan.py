@@ -74,7 +74,7 @@ class Plan:
         first, items, workers = 0, self.items * len(x), team.workers
         count = items
         if self.seconds > tuning.SLICE_SECONDS:
-            count = max(workers, int(items * tuning.SLICE_SECONDS / 2 / self.seconds))
+            count = workers * max(1, int(items * tuning.SLICE_SECONDS / 2 / self.seconds) // workers)
         while first < items:
             start, last = perf_counter(), min(first + count, first + MOST_ITEMS, items)
             self.compute(x, *arrays, self.geometry, first, last, *team)
