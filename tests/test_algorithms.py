@@ -38,9 +38,10 @@ from problems import (
 from fastconv1d import conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
-from fastconv1d.geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, parts_for, slots_for
+from fastconv1d.geometry import cheaper_lanes, parts_for, slots_for
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
+from fastconv1d.simd.tiles import CHANNELS, PAIRED_CHANNELS, TIMES
 
 # -- the table --------------------------------------------------------------------------------------
 
@@ -787,9 +788,10 @@ def test_any_number_of_threads_gives_the_same_bits(run_python: RunPython) -> Non
 
 ASSEMBLER = """
 import numpy as np
+from fastconv1d.simd.tiles import TIMES
 from fastconv1d.sweep import sweep_of
-sweep_of("times", 64).address(np.dtype(np.float32))
-(result,) = sweep_of("times", 64)._compiled[np.dtype(np.float32)].overloads.values()
+sweep_of(TIMES, 64).address(np.dtype(np.float32))
+(result,) = sweep_of(TIMES, 64)._compiled[np.dtype(np.float32)].overloads.values()
 print("fmaf" in result.library.get_asm_str())
 """
 

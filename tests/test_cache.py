@@ -21,6 +21,7 @@ import fastconv1d
 from fastconv1d import cache, keeping
 from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import ACTIVATIONS
+from fastconv1d.simd.tiles import TIMES
 from fastconv1d.sweep import SWEEPS
 
 PACKAGE = Path(fastconv1d.__file__).parent
@@ -273,8 +274,10 @@ def test_switched_off_is_silent(own_cache: Path, monkeypatch: pytest.MonkeyPatch
 # ---- the key ---------------------------------------------------------------------------------------------------------
 
 
-def key_of_a_sweep(along: str = "times", one_chain: bool = False, signature: str = "float32", **flags: object) -> bytes:
-    key = keeping.key(SWEEPS[along, one_chain].function, signature, flags)
+def key_of_a_sweep(
+    lanes_along: int = TIMES, one_chain: bool = False, signature: str = "float32", **flags: object
+) -> bytes:
+    key = keeping.key(SWEEPS[lanes_along, one_chain].function, signature, flags)
     assert key is not None
     return key
 
@@ -672,7 +675,7 @@ for module in pkgutil.walk_packages(fastconv1d.__path__, "fastconv1d."):
     if not module.name.endswith("__main__") and ".bench" not in module.name:  # whose yardstick is no part of a call
         members = dict(vars(importlib.import_module(module.name)))
         members |= members.get("ROWS", {})  # one for each activation
-        members |= {f"{along}-{one_chain}": s for (along, one_chain), s in members.get("SWEEPS", {}).items()}
+        members |= {f"sweep-{along}-{one_chain}": s for (along, one_chain), s in members.get("SWEEPS", {}).items()}
         for name, value in members.items():
             if isinstance(value, (Driver, Standalone)):
                 print(name, len(value._compiled))
@@ -685,7 +688,11 @@ def test_warmup_compiles_every_kernel(run_python: RunPython) -> None:
     lines = child.stderr.splitlines()
     assert [line.split()[:2] for line in lines] == [[a.name, "float32"] for a in ALGORITHMS]
     kernels = dict(line.split() for line in child.stdout.splitlines())
-    assert {"run_blocks", "times-True", "times-False", *ACTIVATIONS} <= kernels.keys()
+    assert {
+        "run_blocks",
+        *(f"sweep-{along}-{one_chain}" for along, one_chain in SWEEPS),
+        *ACTIVATIONS,
+    } <= kernels.keys()
     assert "0" not in kernels.values(), kernels
 
 

@@ -34,10 +34,10 @@ from . import machine
 from .compile import kernel
 from .driver import driver
 from .epilogue import finish
-from .geometry import PAIRED_CHANNELS, TIMES
 from .packing import fill_table, new_table, pack, split
 from .sharing import after, claim
 from .simd.arrays import address, ask_for, call, span, times_of
+from .simd.tiles import PAIRED_CHANNELS, TIMES
 from .sweep import even, pieces
 from .turning import place_of, store_turned
 

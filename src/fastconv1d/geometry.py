@@ -11,12 +11,10 @@ from . import machine, tuning
 from .cost import Counts, price
 from .epilogue import activation_of
 from .problem import PADDING_MODES, Conv1dProblem
+from .simd.tiles import CHANNELS, TIMES
 
 #: What the kernels know a padding mode by.
 MODE_CODES = {mode: code for code, mode in enumerate(dict.fromkeys(PADDING_MODES.values()))}
-
-#: What stands side by side in a vector, and in the packed block: see packing.py.
-TIMES, CHANNELS, PAIRED_CHANNELS = range(3)
 
 #: What an algorithm does with these lanes, for one sample of a batch, and once to prepare the weights.
 CountAlong = Callable[[Conv1dProblem, int], tuple[Counts, Counts]]

@@ -32,9 +32,10 @@ import numpy as np
 from . import machine, memory
 from .compile import kernel, standalone
 from .decoding import number
-from .geometry import CHANNELS, MODE_CODES, TIMES, round_up
+from .geometry import MODE_CODES, round_up
 from .problem import Conv1dProblem
 from .simd.arrays import address, ask_for, call, channels_of, contiguous, copied, shifted, span, times_of
+from .simd.tiles import CHANNELS, TIMES
 from .tuning import PACKED_AHEAD
 from .turning import turn_tiles
 

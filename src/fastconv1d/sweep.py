@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compile import Standalone, kernel, standalone
-from .simd.tiles import tallest_intrinsic, tile_intrinsic
+from .simd.tiles import CHANNELS, PAIRED_CHANNELS, TIMES, tallest_intrinsic, tile_intrinsic
 from .tuning import CHAIN, CHUNK
 
 
@@ -86,14 +86,14 @@ def _sweep(tile, tallest):
 
 #: By what stands in the lanes (tiles.py), and whether all steps are one chain.
 SWEEPS = {
-    (along, one_chain): standalone(pointers=3, integers=13)(
-        _sweep(tile_intrinsic(along, one_chain), tallest_intrinsic(one_chain))
+    (lanes_along, one_chain): standalone(pointers=3, integers=13)(
+        _sweep(tile_intrinsic(lanes_along, one_chain), tallest_intrinsic(one_chain))
     )
-    for along in ("times", "channels", "paired")
+    for lanes_along in (TIMES, CHANNELS, PAIRED_CHANNELS)
     for one_chain in (False, True)
 }
 
 
-def sweep_of(along: str, steps: int) -> Standalone:
+def sweep_of(lanes_along: int, steps: int) -> Standalone:
     """The sweep for so many steps in all, of which a block may have fewer."""
-    return SWEEPS[along, steps <= CHAIN]
+    return SWEEPS[lanes_along, steps <= CHAIN]

@@ -13,8 +13,8 @@ import numpy as np
 
 from .compile import kernel, standalone
 from .simd.arithmetic import butterfly
+from .simd.complex_tiles import complex_tile_elementwise, complex_tile_outer
 from .simd.moves import transpose_tile
-from .simd.tiles import complex_tile_elementwise, complex_tile_outer
 from .sweep import even, pieces
 from .tuning import PRODUCT_CHUNK
 

@@ -7,9 +7,9 @@ runs along the other axis, the samples are turned while they are packed, and the
 from __future__ import annotations
 
 from .compile import kernel, standalone
-from .geometry import TIMES
 from .simd.arrays import address, call, shifted
 from .simd.moves import transpose_part, transpose_tile, unzip_rows, zip_rows
+from .simd.tiles import TIMES
 from .tuning import FEW, MOST_ZIPPED
 
 

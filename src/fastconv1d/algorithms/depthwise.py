@@ -20,10 +20,10 @@ import numpy as np
 
 from .. import machine, tuning
 from ..cost import Counts
-from ..geometry import CHANNELS, PAIRED_CHANNELS, TIMES, cheaper_lanes, packing_counts, round_up
+from ..geometry import cheaper_lanes, packing_counts, round_up
 from ..geometry import geometry as lay_out
 from ..problem import Conv1dProblem
-from ..simd.tiles import tile_for
+from ..simd.tiles import CHANNELS, PAIRED_CHANNELS, TIMES, tile_for
 from ..sweep import sweep_of
 from ..turning import turn
 from . import direct
@@ -65,7 +65,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
             row_unit=1,
             block_rows=tuning.BLOCK_ROWS,
             tile_columns=tile_columns,
-            sweep=sweep_of("times", p.K).address(dtype),
+            sweep=sweep_of(TIMES, p.K).address(dtype),
         )
     turns = not p.channels_last
     tile_rows, tile_columns = tile_for(p.L_out, lanes if turns else p.C_out, lanes, p.K)
@@ -96,7 +96,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         row_blocks=row_blocks,
         block_rows=tuning.BLOCK_ROWS,
         tile_columns=tile_columns,
-        sweep=sweep_of("paired", p.K).address(dtype),
+        sweep=sweep_of(PAIRED_CHANNELS, p.K).address(dtype),
         turn=turn.address(dtype) if turns else 0,
     )
 

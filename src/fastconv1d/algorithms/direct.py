@@ -14,7 +14,6 @@ from .. import machine, tuning
 from ..compile import jit_disabled
 from ..cost import Counts, price, seconds
 from ..geometry import (
-    TIMES,
     cheaper_lanes,
     order_counts,
     packing_counts,
@@ -26,7 +25,7 @@ from ..geometry import (
 )
 from ..geometry import geometry as lay_out
 from ..problem import Conv1dProblem
-from ..simd.tiles import TILE_ROWS, tile_for
+from ..simd.tiles import TILE_ROWS, TIMES, tile_for
 from ..sweep import sweep_of
 from ..turning import turn
 
@@ -99,7 +98,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         row_blocks=parts_for(p.N * blocks, p.N * seconds(units), most_parts),
         block_rows=block_rows,
         tile_columns=tile_columns,
-        sweep=sweep_of("times" if times_in_lanes else "channels", steps).address(dtype),
+        sweep=sweep_of(along, steps).address(dtype),
         turn=turn.address(dtype) if along != runs_along(p) else 0,
     )
 

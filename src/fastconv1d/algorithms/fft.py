@@ -49,12 +49,13 @@ from ..cost import Counts, price, seconds, units
 from ..decoding import readable
 from ..driver import driver
 from ..epilogue import activate, activation_of
-from ..geometry import CHANNELS, MODE_CODES, PAIRED_CHANNELS, TIMES, parts_for, record_of, round_up
+from ..geometry import MODE_CODES, parts_for, record_of, round_up
 from ..packing import clear, convert, copy_line, flat, pack_times, split
 from ..problem import Conv1dProblem
 from ..sharing import after, claim
 from ..simd.arrays import address, call, contiguous, copied, span, times_of
-from ..simd.tiles import most_complex_rows
+from ..simd.complex_tiles import most_complex_rows
+from ..simd.tiles import CHANNELS, PAIRED_CHANNELS, TIMES
 from ..sweep import even
 from ..threads import with_helpers
 from ..transform import (

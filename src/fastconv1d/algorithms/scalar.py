@@ -19,12 +19,13 @@ from .. import tuning
 from ..cost import Counts, seconds
 from ..driver import driver
 from ..epilogue import finish
-from ..geometry import TIMES, round_up
 from ..geometry import geometry as lay_out
+from ..geometry import round_up
 from ..packing import clear, fill_table, flat, new_table, pack, split
 from ..problem import Conv1dProblem
 from ..sharing import after, claim
 from ..simd.arrays import span, times_of
+from ..simd.tiles import TIMES
 from ..sweep import even
 
 CHAIN = tuning.CHAIN

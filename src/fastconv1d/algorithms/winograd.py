@@ -41,9 +41,7 @@ from ..decoding import number
 from ..driver import driver
 from ..epilogue import activation_of, finish
 from ..geometry import (
-    CHANNELS,
     MODE_CODES,
-    TIMES,
     cheaper_lanes,
     order_counts,
     parts_for,
@@ -59,7 +57,7 @@ from ..sharing import after, claim
 from ..simd.arithmetic import all_finite, products_of
 from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
 from ..simd.moves import copy_lanes, copy_vector, unzip_rows, zip_rows
-from ..simd.tiles import TILE_ROWS, tile_for
+from ..simd.tiles import CHANNELS, TILE_ROWS, TIMES, tile_for
 from ..sweep import even, sweep_of
 from ..toom_cook import POINTS, matrices
 from ..turning import place_of, store_turned, turn
@@ -312,7 +310,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "row_unit": rows, "row_units": row_units, "row_blocks": row_blocks,
         "items": p.groups * time_blocks * row_blocks,
         "tile_columns": tile_columns, "lanes": lanes,
-        "sweep": sweep_of("times" if along_time else "channels", steps).address(dtype),
+        "sweep": sweep_of(along, steps).address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
         **turning,

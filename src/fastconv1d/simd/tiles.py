@@ -14,10 +14,10 @@ One of a and b are samples, and ``table[step]`` says where a step finds those, s
 dilated, strided and grouped problems: only the table differs.  The other are weights, which stand in the order of the
 steps.  There are three tiles, by what stands in the lanes (blocks.py):
 
-                 a[row]                                b[column]
-    times        weights[row * a_row + step]           samples[table[step] + column]
-    channels     samples[table[step] + row * a_row]    weights[step * panel + column]
-    paired       the same + column                     the same
+                       a[row]                                b[column]
+    TIMES              weights[row * a_row + step]           samples[table[step] + column]
+    CHANNELS           samples[table[step] + row * a_row]    weights[step * panel + column]
+    PAIRED_CHANNELS    the same + column                     the same
 
 What the code generator must know and Numba would not: that rows and vectors are constants (a switch over the shapes of
 `tile_shapes`, each unrolled), that no load is aligned to more than an element, and that a partial last vector is
@@ -27,7 +27,9 @@ from `a` too) up to the end of their vector, so these carry that much slack, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,9 @@ from numba.extending import intrinsic
 
 from .. import machine, tuning
 from .vectors import I8, I32, I64, Vectors, prefetch, times
+
+#: What stands in the lanes of a vector, here and in all that is packed for the tile.
+TIMES, CHANNELS, PAIRED_CHANNELS = range(3)
 
 #: Accumulators of a row beyond this many give no more speed (FMA latency 4, two a cycle) and cost compile time.
 MOST_VECTORS = 8
@@ -72,11 +77,6 @@ def most_vectors(rows: int, one_chain: bool = False) -> int:
 def most_rows(vectors: int, one_chain: bool = False) -> int:
     """Rows of the tallest tile of `vectors` vectors."""
     return max(rows for rows in range(1, MOST_ROWS + 1) if most_vectors(rows, one_chain) >= vectors)
-
-
-def most_complex_rows() -> int:
-    """Rows of the tallest complex tile, which has two accumulators a row and one vector of b, real and imaginary."""
-    return 4 if machine.registers() == 16 else 8
 
 
 def tile_shapes(one_chain: bool) -> list[tuple[int, int]]:
@@ -121,41 +121,41 @@ def _align_stack(builder: ir.IRBuilder) -> None:
         builder.asm(ir.FunctionType(ir.VoidType(), [anchor.type]), "", "r", [anchor], side_effect=True)
 
 
-def _emit_tiles(
-    builder: ir.IRBuilder,
-    dtype: types.Type,
-    rows: int,
-    vectors: int,
-    operands: dict[str, ir.Value],
-    along: str,
-    one_chain: bool,
-) -> None:
+@dataclass(frozen=True)
+class Tile:
+    """The code of one shape: what is emitted, and from which operands of the intrinsic."""
+
+    simd: Vectors
+    rows: int
+    vectors: int
+    lanes_along: int
+    one_chain: bool
+    operands: Mapping[str, ir.Value]
+
+    def zeros(self) -> list[ir.Value]:
+        return [self.simd.zero] * (self.rows * self.vectors)
+
+
+def _emit_tiles(tile: Tile) -> None:
     """`count` tiles of one shape one after the other: the operands a of two are `a_panel` apart, b and y `panel`."""
-    before, tile, done = builder.basic_block, builder.append_basic_block("tile"), builder.append_basic_block("done")
-    builder.branch(tile)
-    builder.position_at_end(tile)
+    builder, operands = tile.simd.builder, tile.operands
+    before, loop, done = builder.basic_block, builder.append_basic_block("tile"), builder.append_basic_block("done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
     left = builder.phi(I64)
     left.add_incoming(operands["count"], before)
     here = {name: builder.phi(operands[name].type) for name in ("a", "b", "y")}
-    _emit_tile(builder, dtype, rows, vectors, operands | here, along, one_chain)
+    _emit_tile(replace(tile, operands={**operands, **here}))
     after = builder.basic_block
     left.add_incoming(builder.sub(left, I64(1)), after)
     for name, pointer in here.items():
         pointer.add_incoming(operands[name], before)
         pointer.add_incoming(builder.gep(pointer, [operands["a_panel" if name == "a" else "panel"]]), after)
-    builder.cbranch(builder.icmp_signed(">", left, I64(1)), tile, done)
+    builder.cbranch(builder.icmp_signed(">", left, I64(1)), loop, done)
     builder.position_at_end(done)
 
 
-def _emit_tile(
-    builder: ir.IRBuilder,
-    dtype: types.Type,
-    rows: int,
-    vectors: int,
-    operands: dict[str, ir.Value],
-    along: str,
-    one_chain: bool,
-) -> None:
+def _emit_tile(tile: Tile) -> None:
     """The reduction of one tile shape, and the store of its result.
 
     What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and the weights of the rows
@@ -165,32 +165,27 @@ def _emit_tile(
     cache, 1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with long kernels.  Zen 4, 2026-11-27, one
     thread.
     """
-    simd = Vectors(builder, dtype)
-    y = operands["y"]
-    places = [(m, v) for m in range(rows) for v in range(vectors)]
-    if rows > 1:  # one row is a stream, which the CPU sees itself
+    simd, builder, operands = tile.simd, tile.simd.builder, tile.operands
+    if tile.rows > 1:  # one row is a stream, which the CPU sees itself
         with builder.if_then(builder.icmp_signed("!=", operands["ahead"], I64(0))):
-            later = builder.gep(y, [operands["ahead"]])
-            for m, v in places:
+            later = builder.gep(operands["y"], [operands["ahead"]])
+            for m, v in itertools.product(range(tile.rows), range(tile.vectors)):
                 if v * simd.lanes * simd.align % machine.LINE_BYTES == 0:
                     index = builder.add(times(builder, operands["y_row"], m), I64(v * simd.lanes))
                     prefetch(builder, builder.gep(later, [index]), written=True)
-    emit_sums = _emit_chain if one_chain else _emit_chains
-    sums = emit_sums(simd, rows, vectors, operands, along)
-    _flush_tile(simd, dict(zip(places, sums, strict=True)), vectors, operands)
+    _flush_tile(tile, _emit_chain(tile) if tile.one_chain else _emit_chains(tile))
 
 
-def _emit_chain(simd: Vectors, rows: int, vectors: int, operands: dict[str, ir.Value], along: str) -> list[ir.Value]:
+def _emit_chain(tile: Tile) -> list[ir.Value]:
     """The sums over all steps, of which there are CHAIN at most."""
-    zeros = [simd.zero] * (rows * vectors)
-    return _emit_steps(simd, rows, vectors, operands, along, (operands["start"], operands["stop"]), zeros, 1)
+    return _emit_steps(tile, (tile.operands["start"], tile.operands["stop"]), tile.zeros(), 1)
 
 
-def _emit_chains(simd: Vectors, rows: int, vectors: int, operands: dict[str, ir.Value], along: str) -> list[ir.Value]:
+def _emit_chains(tile: Tile) -> list[ir.Value]:
     """The sums over all steps: accumulators sum a chain of CHAIN steps, and others the chains."""
-    builder, first, stop = simd.builder, operands["start"], operands["stop"]
+    builder, operands, first = tile.simd.builder, tile.operands, tile.operands["start"]
     with builder.goto_entry_block():  # in registers where there are enough
-        totals = [builder.alloca(simd.type) for _ in range(rows * vectors)]
+        totals = [builder.alloca(zero.type) for zero in tile.zeros()]
     before, chain, done = builder.basic_block, builder.append_basic_block("chain"), builder.append_basic_block("done")
     builder.branch(chain)
 
@@ -198,11 +193,11 @@ def _emit_chains(simd: Vectors, rows: int, vectors: int, operands: dict[str, ir.
     start = builder.phi(I64)
     start.add_incoming(first, before)
     end = builder.add(start, I64(tuning.CHAIN))
-    end = builder.select(builder.icmp_signed("<", end, stop), end, stop)
-    sums, begun = [simd.zero] * (rows * vectors), start
-    for together in (STEPS_TOGETHER, 1) if rows <= TILE_ROWS and vectors == most_vectors(rows) else (1,):
+    end = builder.select(builder.icmp_signed("<", end, operands["stop"]), end, operands["stop"])
+    sums, begun = tile.zeros(), start
+    for together in (STEPS_TOGETHER, 1) if tile.rows <= TILE_ROWS and tile.vectors == most_vectors(tile.rows) else (1,):
         ended = builder.add(begun, builder.and_(builder.sub(end, begun), I64(-together)))
-        sums = _emit_steps(simd, rows, vectors, operands, along, (begun, ended), sums, together)
+        sums = _emit_steps(tile, (begun, ended), sums, together)
         begun = ended
 
     summed = builder.basic_block
@@ -211,14 +206,14 @@ def _emit_chains(simd: Vectors, rows: int, vectors: int, operands: dict[str, ir.
         later = builder.basic_block
     sums = _joined(builder, (sums, summed), (added, later))
     another = builder.append_basic_block("another")
-    builder.cbranch(builder.icmp_signed("<", end, stop), another, done)
+    builder.cbranch(builder.icmp_signed("<", end, operands["stop"]), another, done)
 
     builder.position_at_end(another)
     for total, value in zip(totals, sums, strict=True):
         builder.store(value, total)
-    if along == "times" and machine.registers() == 32:
-        for m in range(rows):
-            below = builder.add(end, times(builder, operands["a_row"], rows + m))
+    if tile.lanes_along == TIMES and machine.registers() == 32:
+        for m in range(tile.rows):
+            below = builder.add(end, times(builder, operands["a_row"], tile.rows + m))
             prefetch(builder, builder.gep(operands["a"], [below]), written=False)
     start.add_incoming(end, builder.basic_block)
     builder.branch(chain)
@@ -237,51 +232,45 @@ def _joined(builder: ir.IRBuilder, *ways: tuple[list[ir.Value], ir.Block]) -> li
     return joined
 
 
-def _emit_steps(
-    simd: Vectors,
-    rows: int,
-    vectors: int,
-    operands: dict[str, ir.Value],
-    along: str,
-    steps: tuple[ir.Value, ir.Value],
-    sums: list[ir.Value],
-    together: int,
-) -> list[ir.Value]:
+def _emit_steps(tile: Tile, steps: tuple[ir.Value, ir.Value], sums: list[ir.Value], together: int) -> list[ir.Value]:
     """`sums` with those of the steps from one to before another, of which there are a multiple of `together`."""
-    builder, (start, stop) = simd.builder, steps
-    rows_of_a = [builder.gep(operands["a"], [times(builder, operands["a_row"], m)]) for m in range(rows)]
-
-    def multiply(step: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-        samples = builder.load(builder.gep(operands["table"], [step]))
-        in_a, in_b = (step, samples) if along == "times" else (samples, builder.mul(step, operands["panel"]))
-        b = builder.gep(operands["b"], [in_b])
-        columns = [simd.load(b, I64(v * simd.lanes)) for v in range(vectors)]
-        updated = []
-        for m in range(rows):
-            a = builder.gep(rows_of_a[m], [in_a])
-            splat = None if along == "paired" else simd.splat(builder.load(a))
-            for v, column in enumerate(columns):
-                factor = splat or simd.load(a, I64(v * simd.lanes))
-                updated.append(simd.multiply_add(factor, column, sums[m * vectors + v]))
-        return updated
-
+    builder, (start, stop) = tile.simd.builder, steps
+    rows_of_a = [builder.gep(tile.operands["a"], [times(builder, tile.operands["a_row"], m)]) for m in range(tile.rows)]
     before, loop, done = builder.basic_block, builder.append_basic_block("steps"), builder.append_basic_block("summed")
     builder.cbranch(builder.icmp_signed("<", start, stop), loop, done)
     builder.position_at_end(loop)
-    step, tile = builder.phi(I64), [builder.phi(simd.type) for _ in range(rows * vectors)]
+    step, summed = builder.phi(I64), [builder.phi(value.type) for value in sums]
     here = _opaque(builder, step)
-    updated: list[ir.Value] = tile
+    updated: list[ir.Value] = summed
     for i in range(together):
-        updated = multiply(builder.add(here, I64(i)), updated)
+        updated = _multiply_step(tile, rows_of_a, builder.add(here, I64(i)), updated)
     later = builder.add(step, I64(together))
     step.add_incoming(start, before)
     step.add_incoming(later, loop)
-    for value, old, new in zip(tile, sums, updated, strict=True):
+    for value, old, new in zip(summed, sums, updated, strict=True):
         value.add_incoming(old, before)
         value.add_incoming(new, loop)
     builder.cbranch(builder.icmp_signed("<", later, stop), loop, done)
     builder.position_at_end(done)
     return _joined(builder, (sums, before), (updated, loop))
+
+
+def _multiply_step(tile: Tile, rows_of_a: list[ir.Value], step: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    """`sums` with the products of one step."""
+    simd, builder, operands = tile.simd, tile.simd.builder, tile.operands
+    samples = builder.load(builder.gep(operands["table"], [step]))
+    in_times = tile.lanes_along == TIMES
+    in_a, in_b = (step, samples) if in_times else (samples, builder.mul(step, operands["panel"]))
+    b = builder.gep(operands["b"], [in_b])
+    columns = [simd.load(b, I64(v * simd.lanes)) for v in range(tile.vectors)]
+    updated = []
+    for m, row in enumerate(rows_of_a):
+        a = builder.gep(row, [in_a])
+        splat = None if tile.lanes_along == PAIRED_CHANNELS else simd.splat(builder.load(a))
+        for v, column in enumerate(columns):
+            factor = splat or simd.load(a, I64(v * simd.lanes))
+            updated.append(simd.multiply_add(factor, column, sums[m * tile.vectors + v]))
+    return updated
 
 
 def _opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
@@ -292,11 +281,11 @@ def _opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], side_effect=False)
 
 
-def _flush_tile(
-    simd: Vectors, sums: dict[tuple[int, int], ir.Value], vectors: int, operands: dict[str, ir.Value]
-) -> None:
+def _flush_tile(tile: Tile, values: list[ir.Value]) -> None:
     """Store the sums, by row and vector, or add them to what stands there; the last vector may be partial."""
-    builder, y, width = simd.builder, operands["y"], operands["width"]
+    simd, builder, operands, vectors = tile.simd, tile.simd.builder, tile.operands, tile.vectors
+    y, width = operands["y"], operands["width"]
+    sums = dict(zip(itertools.product(range(tile.rows), range(vectors)), values, strict=True))
     places = {(m, v): builder.add(times(builder, operands["y_row"], m), I64(v * simd.lanes)) for m, v in sums}
     full = builder.icmp_signed("==", width, I64(vectors * simd.lanes))
     with builder.if_else(full) as (whole, partial):
@@ -319,7 +308,7 @@ def _flush_tile(
                     simd.store(new, y, index)
 
 
-def tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
+def tile_intrinsic(lanes_along: int, one_chain: bool) -> Callable[..., None]:
     """The tile by what stands in the lanes, and whether all steps are one chain, which needs less code."""
     names = "a a_row ia a_panel b ib panel table start stop y iy y_row rows width count first ahead".split()
 
@@ -327,15 +316,13 @@ def tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
         typingctx, a, a_row, ia, a_panel, b, ib, panel, table, start, stop,
         y, iy, y_row, rows, width, count, first, ahead,
     ):  # fmt: skip
-        dtype = y.dtype
-
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             operands = dict(zip(names, arguments, strict=True))
             _align_stack(builder)
             for name in ("a", "b", "y"):
                 operands[name] = builder.gep(operands[name], [operands["i" + name]])
-            lanes = machine.lanes(np.dtype(str(dtype)))
-            vectors = builder.sdiv(builder.add(operands["width"], I64(lanes - 1)), I64(lanes))
+            simd = Vectors(builder, y.dtype)
+            vectors = builder.sdiv(builder.add(operands["width"], I64(simd.lanes - 1)), I64(simd.lanes))
             shape = builder.add(times(builder, operands["rows"], MOST_VECTORS + 1), vectors)
             end = builder.append_basic_block("end")
             # The sweep asks only for the shapes of tile_shapes(); another one would be its bug, and does nothing.
@@ -344,7 +331,7 @@ def tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
                 block = builder.append_basic_block(f"tile_{height}x{count}")
                 switch.add_case(I64(height * (MOST_VECTORS + 1) + count), block)
                 builder.position_at_end(block)
-                _emit_tiles(builder, dtype, height, count, operands, along, one_chain)
+                _emit_tiles(Tile(simd, height, count, lanes_along, one_chain, operands))
                 builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
@@ -355,98 +342,6 @@ def tile_intrinsic(along: str, one_chain: bool) -> Callable[..., None]:
     return intrinsic(tile)  # type: ignore[no-any-return]
 
 
-def _emit_complex_tile(
-    builder: ir.IRBuilder, dtype: types.Type, rows: int, operands: dict[str, ir.Value], splat: bool
-) -> None:
-    """The reduction loop of one height of the complex tile, and the store of its result.
-
-    The imaginary parts of b are taken times `b_sign`, those of the result times `y_sign`: 1, or -1 for conjugates.
-    """
-    simd = Vectors(builder, dtype)
-    lanes = I64(simd.lanes)
-
-    def sign(name: str) -> ir.Value:
-        return simd.splat(builder.sitofp(operands[name], simd.element))
-
-    b_sign, y_sign = sign("b_sign"), sign("y_sign")
-    before = builder.basic_block
-    loop, done = builder.append_basic_block("steps"), builder.append_basic_block("flush")
-    builder.branch(loop)
-
-    builder.position_at_end(loop)
-    step = builder.phi(I64)
-    tile = [(builder.phi(simd.type), builder.phi(simd.type)) for _ in range(rows)]
-    entry = times(builder, step, 2)
-    ta = builder.load(builder.gep(operands["table"], [entry]))
-    tb = builder.load(builder.gep(operands["table"], [builder.add(entry, I64(1))]))
-    b_re = simd.load(operands["b"], tb)
-    b_im = builder.fmul(simd.load(operands["b"], builder.add(tb, lanes)), b_sign)
-    updated = []
-    for m, (re, im) in enumerate(tile):
-        place = builder.add(ta, times(builder, operands["a_row"], m))
-        places = place, builder.add(place, operands["a_imaginary"])
-        if splat:
-            a_re, a_im = (simd.splat(builder.load(builder.gep(operands["a"], [i]))) for i in places)
-        else:
-            a_re, a_im = (simd.load(operands["a"], i) for i in places)
-        re = simd.multiply_add(builder.fneg(a_im), b_im, simd.multiply_add(a_re, b_re, re))
-        im = simd.multiply_add(a_im, b_re, simd.multiply_add(a_re, b_im, im))
-        updated.append((re, im))
-    next_step = builder.add(step, I64(1))
-    step.add_incoming(operands["start"], before)
-    step.add_incoming(next_step, loop)
-    for old, new in zip(tile, updated, strict=True):
-        for phi, value in zip(old, new, strict=True):
-            phi.add_incoming(simd.zero, before)
-            phi.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", next_step, operands["stop"]), loop, done)
-
-    builder.position_at_end(done)
-    results = []
-    for m, (re, im) in enumerate(updated):
-        place = times(builder, operands["y_row"], m)
-        results += [(re, place), (builder.fmul(im, y_sign), builder.add(place, lanes))]
-    y = operands["y"]
-    with builder.if_else(operands["first"]) as (store, add):
-        with store:
-            for value, place in results:
-                simd.store(value, y, place)
-        with add:
-            for value, place in results:
-                simd.store(builder.fadd(simd.load(y, place), value), y, place)
-
-
-def _complex_tile_intrinsic(splat: bool) -> Callable[..., None]:
-    names = "a a_row a_imaginary ia b b_sign ib table start stop y y_sign iy y_row rows first".split()
-
-    def tile(  # type: ignore[no-untyped-def]
-        typingctx, a, a_row, a_imaginary, ia, b, b_sign, ib, table, start, stop, y, y_sign, iy, y_row, rows, first
-    ):  # fmt: skip
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            operands = dict(zip(names, arguments, strict=True))
-            for name in ("a", "b", "y"):
-                operands[name] = builder.gep(operands[name], [operands["i" + name]])
-            end = builder.append_basic_block("end")
-            switch = builder.switch(operands["rows"], end)
-            for height in range(1, most_complex_rows() + 1):
-                block = builder.append_basic_block(f"tile_{height}")
-                switch.add_case(I64(height), block)
-                builder.position_at_end(block)
-                _emit_complex_tile(builder, y.dtype, height, operands, splat)
-                builder.branch(end)
-            builder.position_at_end(end)
-            return context.get_dummy_value()
-
-        n = types.intp
-        return types.void(a, n, n, n, b, n, n, table, n, n, y, n, n, n, n, types.boolean), codegen
-
-    return intrinsic(tile)  # type: ignore[no-any-return]
-
-
-#: tile[row, lane] += a[row] * b[lane], complex
-complex_tile_outer = _complex_tile_intrinsic(splat=True)
-#: tile[row, lane] += a[row, lane] * b[lane], complex
-complex_tile_elementwise = _complex_tile_intrinsic(splat=False)
 #: Independent sums that keep the multiply-adders busy: two a cycle, each ready after 4 or 5.
 CHAINS = 12
 
