@@ -393,6 +393,9 @@ def test_floats_are_within_the_bound(
 
 # Enough steps for the sums of chains and for those of blocks; the last tiles have each width.
 LIKE_TERMS = {
+    "one chain": case(32, 41, 85, 1, N=9),
+    "one block": case(32, 41, 85, 16, N=9),
+    "long chains": case(128, 41, 85, 16, N=9),
     "dense": case(96, 41, 85, 16, N=9),
     "many steps": case(480, 45, 20, 16, N=5),
     "depthwise": case(25, 25, 7681, 7680, N=9, groups=25),

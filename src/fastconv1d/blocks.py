@@ -99,8 +99,8 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, 
                 g.sweep,
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
-                    a_row, a_column, b_row, b_panel, s1 - s0, y_row, rows, y_columns,
-                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, far, g.lanes if in_place else 0,
+                    a_row, a_column, b_row, b_panel, s1 - s0, g.chain, y_row, rows, y_columns,
+                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far_weights, far, g.lanes if in_place else 0,
                 ),
             )  # fmt: skip
 

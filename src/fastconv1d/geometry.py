@@ -12,6 +12,7 @@ from .cost import Counts, price
 from .epilogue import activation_of
 from .problem import PADDING_MODES, Conv1dProblem
 from .simd.tiles import CHANNELS, TIMES
+from .sweep import chain_of
 
 #: What the kernels know a padding mode by.
 MODE_CODES = {mode: code for code, mode in enumerate(dict.fromkeys(PADDING_MODES.values()))}
@@ -27,7 +28,7 @@ FIELDS = (
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks items "  # items: the blocks of one sample of the batch
-    "block_rows tile_columns lanes far sweep"  # how a block is swept: sweep.py
+    "block_rows tile_columns lanes chain far_weights far sweep"  # how a block is swept: sweep.py
 ).split()
 
 
@@ -202,6 +203,8 @@ def geometry(
         "block_steps": block_steps, "block_times": block_times,
         "group_blocks": group_blocks, "time_blocks": time_blocks, "row_blocks": row_blocks,
         "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": row_units,
-        "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes, "far": far, "sweep": sweep,
+        "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes,
+        "chain": chain_of(p.C_in_g * p.K), "far": far,
+        "far_weights": p.C_out * p.C_in_g * p.K * itemsize > machine.cache_bytes(2) // 2, "sweep": sweep,
     }  # fmt: skip
     return record_of({name: values[name] for name in FIELDS})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .compile import Standalone, kernel, standalone
 from .simd.tiles import CHANNELS, PAIRED_CHANNELS, TIMES, tallest_intrinsic, tile_intrinsic
-from .tuning import CHAIN, CHUNK
+from .tuning import CHAIN, CHUNK, LONG_CHAIN, LONG_CHAIN_STEPS
 
 
 @kernel
@@ -23,8 +23,8 @@ def _sweep(tile, tallest):
     """A sweep of `tile`."""
 
     def sweep(
-        a, b, y, table, a_row, a_column, b_row, b_panel, steps, y_row,
-        rows, columns, block_rows, tile_columns, first, far, whole,
+        a, b, y, table, a_row, a_column, b_row, b_panel, steps, chain, y_row,
+        rows, columns, block_rows, tile_columns, first, far_a, far_y, whole,
     ):  # fmt: skip
         """y[r * y_row + c] (+)= sum over steps of a[i + r * a_row + c * a_column] * b[j + r * b_row + c + to_panel].
 
@@ -39,7 +39,12 @@ def _sweep(tile, tallest):
         do, in one call: to start a tile costs as much as its sums of a few steps.  That takes 0.76 to 0.9 of the time,
         1 -> 1 K 5 and 512 depthwise K 7 most, but 1.04 and 1.08 where there are more steps, 22 -> 40 and 32 -> 512 K 1.
 
-        `far`: y does not fit the cache, so that a tile asks for the lines of that in the next panel.  Against asking
+        `chain`: so many steps in a row are summed by one accumulator, a multiple of STEPS_TOGETHER.
+
+        `far_a`: a, which are weights, does not fit the cache, so that the tiles of the first panel ask for the rows
+        below (tiles.py); the others find them there.
+
+        `far_y`: y does not fit the cache, so that a tile asks for the lines of that in the next panel.  Against asking
         for its own, 32 -> 512 K 1 takes 0.88 of the time; 1 -> 84 K 11 takes 0.91 of that without.  Stores past the
         cache lose: 1.5 times for 1 -> 64 K 7, 1.1 for 1 -> 84 K 11.  Zen 4, 2026-11-27.
 
@@ -66,7 +71,7 @@ def _sweep(tile, tallest):
                     least = (r1 - r0) // tiles
                     taller = r1 - r0 - least * tiles  # so many tiles have a row more
                 ahead = 0
-                if far:
+                if far_y:
                     ahead = tile_columns if count > 1 or panel + width < columns else (r1 - r0) * y_row - panel
                 r_end = r0
                 for i in range(tiles):
@@ -74,8 +79,8 @@ def _sweep(tile, tallest):
                     r_end += least + (i < taller)
                     for s in range(0, steps, CHUNK):
                         tile(
-                            a, a_row, r * a_row + panel * a_column, tile_columns * a_column,
-                            b, r * b_row + panel * b_panel, tile_columns, table, s, min(s + CHUNK, steps),
+                            a, a_row, r * a_row + panel * a_column, tile_columns * a_column, far_a if panel == 0 else 0,
+                            b, r * b_row + panel * b_panel, tile_columns, table, s, min(s + CHUNK, steps), chain,
                             y, r * y_row + panel, y_row, r_end - r, width, count,
                             first != 0 and s == 0, ahead if s + CHUNK >= steps else 0,
                         )  # fmt: skip
@@ -86,12 +91,17 @@ def _sweep(tile, tallest):
 
 #: By what stands in the lanes (tiles.py), and whether all steps are one chain.
 SWEEPS = {
-    (lanes_along, one_chain): standalone(pointers=3, integers=13)(
+    (lanes_along, one_chain): standalone(pointers=3, integers=15)(
         _sweep(tile_intrinsic(lanes_along, one_chain), tallest_intrinsic(one_chain))
     )
     for lanes_along in (TIMES, CHANNELS, PAIRED_CHANNELS)
     for one_chain in (False, True)
 }
+
+
+def chain_of(steps: int) -> int:
+    """How many terms are summed in a row where there are so many in all."""
+    return LONG_CHAIN if steps <= LONG_CHAIN_STEPS else CHAIN
 
 
 def sweep_of(lanes_along: int, steps: int) -> Standalone:

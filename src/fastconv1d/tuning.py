@@ -1,6 +1,6 @@
 """Every tuned number, with the machine, the day and how it was found.
 
-The bits of direct sums depend on none of them but CHAIN and CHUNK, which are part of what that sum is.
+The bits of direct sums depend on none of them but the chains and CHUNK, which are part of what that sum is.
 """
 
 #: Terms that one accumulator of the tile sums in a row; the sums of CHUNK terms are summed by another, and those of all
@@ -15,10 +15,16 @@ The bits of direct sums depend on none of them but CHAIN and CHUNK, which are pa
 #:
 #: Sums of chains in registers leave room for 12 accumulators of 24, which costs nothing if what the tile reads and
 #: writes is asked for ahead (tiles.py); kept in memory they cost 11 % with chains of 32, 20 % with 16.  With AVX2 they
-#: are kept there all the same, as there are only 16 registers: it costs 8 to 10 % (with chains of 32 half of that).
-#: Zen 4, 2026-11-27; Zen 3, 2026-11-28.
+#: are kept there all the same, as there are only 16 registers: tiles of 4 rows and 3 vectors reach 0.70 of the peak
+#: with chains of 16, 0.75 with 32, 0.81 with one.  Zen 4, 2026-11-27; Zen 3, 2026-11-28.
 CHAIN = 16
 CHUNK = 512
+
+#: Sums of up to so many terms have longer chains: the worst of 150,000 sums of like terms of each of 14 lengths up to
+#: 2048 is 12.9 units off, at 512; sums of 3072 and 3840 would be 14.4 and 15.  Beside chains of 16, both with AVX2,
+#: dense layers take 0.9 to 1.0 of the time.  Zen 3, 2026-11-28.
+LONG_CHAIN = 32
+LONG_CHAIN_STEPS = 2048
 
 #: Steps of the reduction between two passes over the outputs of a block, a multiple of CHUNK.  128 to 1024 tried on
 #: 384 -> 384 K 3, 512 -> 1536 K 1, 64 -> 64 K 11 and 1280 -> 1536 K 5: 256 and 512 lead, 128 loses 5 to 25 %.
@@ -145,8 +151,15 @@ SLICE_SECONDS = 0.05
 #: Taps of one part of a kernel of the transforms, at most: twice as many samples of 16 float32 lanes take 1 MiB.
 LONGEST_PART = 4096
 
-#: Steps that one accumulator of a product of spectra sums, at two terms each.  Not tuned.
-PRODUCT_CHUNK = 64
+#: Steps that one accumulator of a product of spectra sums, at two terms each.  The worst of like terms, in units of the
+#: bound, for 32, 128, 512, 2048 and 4096 channels; the time is the same:
+#:
+#:     64    9    23    19    25    31
+#:     32    9    11    15    18    33
+#:     16    6     9    12    33    65
+#:
+#: Zen 3, 2026-11-28.
+PRODUCT_CHUNK = 32
 
 #: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
 FULL_LANES = 0.6

@@ -58,7 +58,7 @@ from ..simd.arithmetic import all_finite, products_of
 from ..simd.arrays import address, call, channels_of, contiguous, shifted, span, times_of
 from ..simd.moves import copy_lanes, copy_vector, unzip_rows, zip_rows
 from ..simd.tiles import CHANNELS, TILE_ROWS, TIMES, tile_for
-from ..sweep import even, sweep_of
+from ..sweep import chain_of, even, sweep_of
 from ..toom_cook import POINTS, matrices
 from ..turning import place_of, store_turned, turn
 from . import direct
@@ -309,7 +309,8 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "scratch": (scratch + turning["turned"]) * itemsize + 8 * steps,
         "row_unit": rows, "row_units": row_units, "row_blocks": row_blocks,
         "items": p.groups * time_blocks * row_blocks,
-        "tile_columns": tile_columns, "lanes": lanes,
+        "tile_columns": tile_columns, "lanes": lanes, "chain": chain_of(steps),
+        "far_weights": p.groups * points * weight_step * itemsize > machine.cache_bytes(2) // 2,
         "sweep": sweep_of(along, steps).address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
@@ -530,8 +531,8 @@ def run_winograd(x, w, bias, y, g, share):
                 call(
                     g.sweep,
                     (
-                        a, b, target, address(table), a_row, 0, 0, b_panel, g.steps, g.product_row,
-                        rows, columns, rows, g.tile_columns, 1, 0, 0,
+                        a, b, target, address(table), a_row, 0, 0, b_panel, g.steps, g.chain, g.product_row,
+                        rows, columns, rows, g.tile_columns, 1, g.far_weights, 0, 0,
                     ),
                 )  # fmt: skip
             target = address(y) + n * y.strides[0] + (group * g.R + r0) * y.strides[1] + t0 * y.strides[2]

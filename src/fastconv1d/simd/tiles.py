@@ -158,9 +158,9 @@ def _emit_tiles(tile: Tile) -> None:
 def _emit_tile(tile: Tile) -> None:
     """The reduction of one tile shape, and the store of its result.
 
-    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and the weights of the rows
-    below for the same steps, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time, but 1.03
-    on Zen 3, with half as many registers and shorter vectors (NEON was not timed).  Asking for the lines of this tile
+    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and weights `far_a` of the
+    rows below for the same steps, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time, on
+    Zen 3 512 -> 1024 and 320 -> 320 K 16 0.94 to 0.97, but 1.03 where they are near.  Asking for the lines of this tile
     of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but 1 -> 16 K 3, which fits the
     cache, 1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with long kernels.  Zen 4, 2026-11-27, one
     thread.
@@ -177,49 +177,56 @@ def _emit_tile(tile: Tile) -> None:
 
 
 def _emit_chain(tile: Tile) -> list[ir.Value]:
-    """The sums over all steps, of which there are CHAIN at most."""
+    """The sums over all steps, which are one chain."""
     return _emit_steps(tile, (tile.operands["start"], tile.operands["stop"]), tile.zeros(), 1)
 
 
 def _emit_chains(tile: Tile) -> list[ir.Value]:
-    """The sums over all steps: accumulators sum a chain of CHAIN steps, and others the chains."""
+    """The sums over all steps: accumulators sum a chain of `chain` steps, and others the chains.
+
+    The last chain takes the steps too that are left over from whole turns of the loop.
+    """
     builder, operands, first = tile.simd.builder, tile.operands, tile.operands["start"]
+    together = STEPS_TOGETHER if tile.rows <= TILE_ROWS and tile.vectors == most_vectors(tile.rows) else 1
     with builder.goto_entry_block():  # in registers where there are enough
         totals = [builder.alloca(zero.type) for zero in tile.zeros()]
     before, chain, done = builder.basic_block, builder.append_basic_block("chain"), builder.append_basic_block("done")
+    steps = builder.and_(builder.sub(operands["stop"], first), I64(-STEPS_TOGETHER))
+    stop = builder.add(first, steps)
     builder.branch(chain)
 
     builder.position_at_end(chain)
     start = builder.phi(I64)
     start.add_incoming(first, before)
-    end = builder.add(start, I64(tuning.CHAIN))
-    end = builder.select(builder.icmp_signed("<", end, operands["stop"]), end, operands["stop"])
-    sums, begun = tile.zeros(), start
-    for together in (STEPS_TOGETHER, 1) if tile.rows <= TILE_ROWS and tile.vectors == most_vectors(tile.rows) else (1,):
-        ended = builder.add(begun, builder.and_(builder.sub(end, begun), I64(-together)))
-        sums = _emit_steps(tile, (begun, ended), sums, together)
-        begun = ended
-
-    summed = builder.basic_block
-    with builder.if_then(builder.icmp_signed("!=", start, first)):
-        added = [builder.fadd(builder.load(total), value) for total, value in zip(totals, sums, strict=True)]
-        later = builder.basic_block
-    sums = _joined(builder, (sums, summed), (added, later))
+    end = builder.add(start, operands["chain"])
+    more = builder.icmp_signed("<", end, stop)
+    sums = _emit_steps(tile, (start, builder.select(more, end, stop)), tile.zeros(), together)
     another = builder.append_basic_block("another")
-    builder.cbranch(builder.icmp_signed("<", end, operands["stop"]), another, done)
+    builder.cbranch(more, another, done)
 
     builder.position_at_end(another)
-    for total, value in zip(totals, sums, strict=True):
+    for total, value in zip(totals, _with_totals(tile, totals, sums, start), strict=True):
         builder.store(value, total)
-    if tile.lanes_along == TIMES and machine.registers() == 32:
-        for m in range(tile.rows):
-            below = builder.add(end, times(builder, operands["a_row"], tile.rows + m))
-            prefetch(builder, builder.gep(operands["a"], [below]), written=False)
+    if tile.lanes_along == TIMES:
+        with builder.if_then(builder.icmp_signed("!=", operands["far_a"], I64(0))):
+            for m in range(tile.rows):
+                below = builder.add(end, times(builder, operands["a_row"], tile.rows + m))
+                prefetch(builder, builder.gep(operands["a"], [below]), written=False)
     start.add_incoming(end, builder.basic_block)
     builder.branch(chain)
 
     builder.position_at_end(done)
-    return sums
+    sums = _emit_steps(tile, (stop, operands["stop"]), sums, 1)
+    return _with_totals(tile, totals, sums, start)
+
+
+def _with_totals(tile: Tile, totals: list[ir.Value], sums: list[ir.Value], start: ir.Value) -> list[ir.Value]:
+    """The sums of a chain from `start` on, and of those before it."""
+    builder, summed = tile.simd.builder, tile.simd.builder.basic_block
+    with builder.if_then(builder.icmp_signed("!=", start, tile.operands["start"])):
+        added = [builder.fadd(builder.load(total), value) for total, value in zip(totals, sums, strict=True)]
+        later = builder.basic_block
+    return _joined(builder, (sums, summed), (added, later))
 
 
 def _joined(builder: ir.IRBuilder, *ways: tuple[list[ir.Value], ir.Block]) -> list[ir.Value]:
@@ -310,10 +317,10 @@ def _flush_tile(tile: Tile, values: list[ir.Value]) -> None:
 
 def tile_intrinsic(lanes_along: int, one_chain: bool) -> Callable[..., None]:
     """The tile by what stands in the lanes, and whether all steps are one chain, which needs less code."""
-    names = "a a_row ia a_panel b ib panel table start stop y iy y_row rows width count first ahead".split()
+    names = "a a_row ia a_panel far_a b ib panel table start stop chain y iy y_row rows width count first ahead".split()
 
     def tile(  # type: ignore[no-untyped-def]
-        typingctx, a, a_row, ia, a_panel, b, ib, panel, table, start, stop,
+        typingctx, a, a_row, ia, a_panel, far_a, b, ib, panel, table, start, stop, chain,
         y, iy, y_row, rows, width, count, first, ahead,
     ):  # fmt: skip
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -337,7 +344,7 @@ def tile_intrinsic(lanes_along: int, one_chain: bool) -> Callable[..., None]:
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(a, n, n, n, b, n, n, table, n, n, y, *[n] * 5, types.boolean, n), codegen
+        return types.void(a, n, n, n, n, b, n, n, table, n, n, n, y, *[n] * 5, types.boolean, n), codegen
 
     return intrinsic(tile)  # type: ignore[no-any-return]
 
