@@ -23,10 +23,10 @@ depends on all of its samples, the pair of blocks is summed again, tap by tap: w
 
 Accuracy: within 24 u times the sum over channels of max|x| sum|w|, u = eps / 2, the maximum over the pair of blocks,
 for up to 2048 channels in a group.  Like terms, whose rounding errors are alike too, come to 18, with 4096 channels to
-33.  Else measured: up to 8, on 10^6 outputs each of K 16 to 12000, 1 to 512 channels: 0.04 to 1.3 for normal data, 3 to 8 for
-positive data, 0.04 to 2 for normal data of which the magnitudes range over 10^6.  In units of u * sum|x||w| of each
-output, that is up to 6 and 15 for the first two; up to 375 for the last, where a large sample is in the block but not
-in the window.
+33.  Else measured: up to 8, on 10^6 outputs each of K 16 to 12000, 1 to 512 channels: 0.04 to 1.3 for normal data, 3 to
+8 for positive data, 0.04 to 2 for normal data of which the magnitudes range over 10^6.  In units of u * sum|x||w| of
+each output, that is up to 6 and 15 for the first two; up to 375 for the last, where a large sample is in the block but
+not in the window.
 
 Times of direct or depthwise over those of this, one thread, weights prepared, and in brackets with their preparation:
 8 x 120000 K 4096 30.8 (29), 250000 K 129 2.6 (2.5), 10^6 K 50 1.16, 1 -> 80 K 251 L 3200 2.4 (1.7), 768 depthwise
