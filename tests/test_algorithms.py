@@ -102,11 +102,11 @@ def long_kernels() -> dict[str, Case]:
         cases[f"K={K}"] = case(2, 3, K + 70, K, N=1)
         cases[f"K={K},depthwise"] = case(3, 3, K + 70, K, N=1, groups=3)
         cases[f"K={K},same"] = case(2, 3, 90, K, N=1, padding="same")
-    for K in (40, 200):  # for transforms: channels in all lanes, in some, and several parts
-        cases[f"K={K},wide"] = case(33, 50, K + 90, K, padding="same")
-        cases[f"K={K},wide,depthwise_x2"] = case(33, 66, K + 90, K, groups=33, padding="causal")
+    for K, C in ((40, 32), (200, 16)):  # for transforms: channels in all lanes, in some, and several parts
+        cases[f"K={K},wide"] = case(C + 1, C + 18, K + 90, K, padding="same")
+        cases[f"K={K},wide,depthwise_x2"] = case(C + 1, 2 * C + 2, K + 90, K, groups=C + 1, padding="causal")
         cases[f"K={K},wide,groups,stride=3,dilation=2"] = case(
-            40, 48, 3 * K, K, groups=2, stride=3, dilation=2, padding=K
+            C + 8, C + 16, 3 * K, K, groups=2, stride=3, dilation=2, padding=K
         )
     cases["K=9000"] = case(1, 1, 9300, 9000, N=1)
     cases["K=L"] = case(3, 4, 50, 50)

@@ -616,7 +616,7 @@ def test_a_thread_leaves_a_core_and_may_come_back() -> None:
 
 @linux
 def test_a_thread_is_fetched_and_may_leave_again() -> None:
-    """It has run on the core that the caller was on; the caller may be on another one by then, having waited for it."""
+    """It runs on the core that the caller was on, who may be on another one by then, or sleeps."""
     current, fetch = cores._current, cores.fetch
 
     @numba.njit
@@ -641,10 +641,10 @@ def test_a_thread_is_fetched_and_may_leave_again() -> None:
         allowed = os.sched_getaffinity(thread)
         moves = []
         for _ in range(50):
-            time.sleep(0.001)
             before = looks.copy()
             core = fetched(thread)
             assert os.sched_getaffinity(thread) == allowed
+            time.sleep(0.001)
             moves.append(looks[core] > before[core])
         assert any(moves)
     finally:
