@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import pytest
 from conftest import RunPython
+from numpy.lib.stride_tricks import sliding_window_view
 from problems import (
     ACTIVATIONS,
     CHANNEL_EDGES,
@@ -41,7 +42,7 @@ from fastconv1d.call import Call
 from fastconv1d.geometry import cheaper_lanes, parts_for, slots_for
 from fastconv1d.plan import ALGORITHMS, Plan
 from fastconv1d.problem import Conv1dProblem, describe
-from fastconv1d.simd.tiles import CHANNELS, PAIRED_CHANNELS, TIMES
+from fastconv1d.simd.tiles import CHANNELS, PAIRED_CHANNELS, STEPS_TOGETHER, TIMES
 
 # -- the table --------------------------------------------------------------------------------------
 
@@ -391,11 +392,51 @@ def test_floats_are_within_the_bound(
         assert_solved(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
 
 
+def summed_in_order(terms: np.ndarray) -> np.ndarray:
+    """The sum of terms, rounded to float32 after each as direct does: in chains, those in chunks, those in all."""
+    chain = tuning.LONG_CHAIN if len(terms) <= tuning.LONG_CHAIN_STEPS else tuning.CHAIN
+    chunks = []
+    for chunk in (terms[first : first + tuning.CHUNK] for first in range(0, len(terms), tuning.CHUNK)):
+        whole = len(chunk) - len(chunk) % STEPS_TOGETHER
+        chains = np.split(chunk, range(chain, whole, chain))
+        chunks.append(added([added(chain) for chain in chains]))
+    return added(chunks)
+
+
+def added(terms: Any) -> np.ndarray:
+    """The sum of terms one after the other."""
+    total = np.float32(0)
+    for term in terms:
+        total = (total.astype(np.float64) + term).astype(np.float32)
+    return total
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("steps", [3, 16, 17, 19, 33, 35, 36, 512, 513, 2048, 2049])
+def test_floats_are_summed_in_this_order(rng: np.random.Generator, steps: int, depthwise: bool, layout: str) -> None:
+    """Products of 22 bits are exact, and with 24 bits of a sum fit into float64."""
+    C_in, C_in_g, K, groups = (5, 1, steps, 5) if depthwise else (steps, steps, 1, 1)
+    x, w = (rng.integers(-2047, 2048, shape).astype(np.float32) for shape in ((1, C_in, K + 40), (5, C_in_g, K)))
+    windows = sliding_window_view(x[0].astype(np.float64), K, axis=-1)
+    if depthwise:
+        terms = np.einsum("ctk,ck->kct", windows, w[:, 0])
+    else:
+        terms = np.einsum("ct,rc->crt", windows[..., 0], w[..., 0])
+    expected = summed_in_order(terms)
+    x, w = in_layout(layout, x, w)
+    y = conv1d(x, w, groups=groups, data_format=layout, algorithm="depthwise" if depthwise else "direct")
+    np.testing.assert_array_equal(y[0].T if layout == "NWC" else y[0], expected)
+
+
 # Enough steps for the sums of chains and for those of blocks; the last tiles have each width.
 LIKE_TERMS = {
-    "one chain": case(32, 41, 85, 1, N=9),
+    "one chain": case(16, 41, 85, 1, N=9),
+    "one long chain": case(35, 41, 85, 1, N=9),
     "one block": case(32, 41, 85, 16, N=9),
-    "long chains": case(128, 41, 85, 16, N=9),
+    "most of long chains": case(761, 41, 85, 2, N=9),
+    "many channels": case(2048, 41, 30, 2, N=1),
     "dense": case(96, 41, 85, 16, N=9),
     "many steps": case(480, 45, 20, 16, N=5),
     "depthwise": case(25, 25, 7681, 7680, N=9, groups=25),
@@ -493,6 +534,11 @@ def test_what_is_refused_by_whom() -> None:
     else:
         assert refused["direct"] == refused["fft"] == {"integers", "complex"}
         assert refused["depthwise"] == {"integers", "complex", "dense"}
+
+
+def test_fft_refuses_more_channels_than_its_bound_holds_for() -> None:
+    assert "fft" not in explain((1, 8192, 30), (4, 8192, 5)).refusals
+    assert "sums of 8,193 spectra" in explain((1, 8193, 30), (4, 8193, 5)).refusals["fft"]
 
 
 @pytest.mark.nojit

@@ -616,7 +616,7 @@ def test_a_thread_leaves_a_core_and_may_come_back() -> None:
 
 @linux
 def test_a_thread_is_fetched_and_may_leave_again() -> None:
-    """It runs on the core that the caller was on, who may be on another one by then, or sleeps."""
+    """It waits for the core that the caller was on, or has run there if the caller is on another one by then."""
     current, fetch = cores._current, cores.fetch
 
     @numba.njit
@@ -624,6 +624,9 @@ def test_a_thread_is_fetched_and_may_leave_again() -> None:
         core = current()
         fetch(thread)
         return core
+
+    def core_of(thread: int) -> int:
+        return int(Path(f"/proc/self/task/{thread}/stat").read_text().rsplit(")", 1)[1].split()[36])
 
     @numba.njit(nogil=True)
     def spin(stop, looks):  # type: ignore[no-untyped-def]
@@ -640,13 +643,15 @@ def test_a_thread_is_fetched_and_may_leave_again() -> None:
         assert thread is not None
         allowed = os.sched_getaffinity(thread)
         moves = []
-        for _ in range(50):
+        for place in sorted(allowed) * 25:
+            os.sched_setaffinity(thread, {place})
+            os.sched_setaffinity(thread, allowed)
             before = looks.copy()
             core = fetched(thread)
+            came = looks[core] > before[core] or core_of(thread) == core
+            moves.append(core != place and came)
             assert os.sched_getaffinity(thread) == allowed
-            time.sleep(0.001)
-            moves.append(looks[core] > before[core])
-        assert any(moves)
+        assert sum(moves) > 5 or len(allowed) == 1  # of about 25; by chance 1
     finally:
         stop[0] = 1
         other.join()

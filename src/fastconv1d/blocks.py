@@ -66,7 +66,7 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, 
     Those of neighbouring channels are y_c elements apart there, those of neighbouring times y_t.
     """
     size, in_place = packed.itemsize, stands_packed(x, t0, t1, g)
-    far = 0 if g.turned else g.far
+    far_outputs = 0 if g.turned else g.far_outputs
     for s0 in range(0, g.steps, g.block_steps):
         s1 = min(s0 + g.block_steps, g.steps)
         c0, c1 = g0 * g.C, g1 * g.C
@@ -100,7 +100,8 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, 
                 (
                     a + i * a_next, b + i * b_next, target + i * g.R * y_c * size, address(table),
                     a_row, a_column, b_row, b_panel, s1 - s0, g.chain, y_row, rows, y_columns,
-                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far_weights, far, g.lanes if in_place else 0,
+                    g.block_rows, g.tile_columns, 1 if s0 == 0 else 0, g.far_weights, far_outputs,
+                    g.lanes if in_place else 0,
                 ),
             )  # fmt: skip
 
@@ -144,7 +145,7 @@ def run_blocks(x, w, bias, y, g, share):
         r1 = min(even(g.row_units, g.row_blocks, row_end) * g.row_unit, g.R)
         target = address(y) + (n * y_n + (g0 * g.R + r0) * y_c + t0 * y_t) * y.itemsize
         place, place_c, place_t = place_of(turned, target, y_c, y_t, g)
-        if g.far and g.turned and g.lanes_along == PAIRED_CHANNELS:
+        if g.far_outputs and g.turned and g.lanes_along == PAIRED_CHANNELS:
             ask_for_channels(x, y, n, r0, r1, t0, t1, g)
         is_packed = block == packed_block
         fill_block(x, w, place, place_c, place_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, packed, table)

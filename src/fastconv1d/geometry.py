@@ -28,7 +28,8 @@ FIELDS = (
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks items "  # items: the blocks of one sample of the batch
-    "block_rows tile_columns lanes chain far_weights far sweep"  # how a block is swept: sweep.py
+    "block_rows tile_columns lanes chain sweep "  # how a block is swept: sweep.py
+    "far_weights far_outputs"  # that do not fit the cache
 ).split()
 
 
@@ -190,7 +191,6 @@ def geometry(
     # The outputs of a block: rows of its groups, which stand as far apart as groups do.
     channels = (block_groups - 1) * C_out_g + min(-(-row_units // row_blocks) * row_unit, C_out_g)
     turning = turning_fields(p, lanes_along, turn, channels, block_times)
-    far = p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2)
     group_blocks, time_blocks = -(-groups // block_groups), -(-p.L_out // block_times)
     values = {
         "groups": groups, "C": p.C_in_g, "R": C_out_g,
@@ -204,7 +204,8 @@ def geometry(
         "group_blocks": group_blocks, "time_blocks": time_blocks, "row_blocks": row_blocks,
         "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": row_units,
         "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes,
-        "chain": chain_of(p.C_in_g * p.K), "far": far,
-        "far_weights": p.C_out * p.C_in_g * p.K * itemsize > machine.cache_bytes(2) // 2, "sweep": sweep,
+        "chain": chain_of(p.C_in_g * p.K), "sweep": sweep,
+        "far_weights": p.C_out * p.C_in_g * p.K * itemsize > machine.cache_bytes(2) // 2,
+        "far_outputs": p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2),
     }  # fmt: skip
     return record_of({name: values[name] for name in FIELDS})

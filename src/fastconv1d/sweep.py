@@ -39,7 +39,8 @@ def _sweep(tile, tallest):
         do, in one call: to start a tile costs as much as its sums of a few steps.  That takes 0.76 to 0.9 of the time,
         1 -> 1 K 5 and 512 depthwise K 7 most, but 1.04 and 1.08 where there are more steps, 22 -> 40 and 32 -> 512 K 1.
 
-        `chain`: so many steps in a row are summed by one accumulator, a multiple of STEPS_TOGETHER.
+        `chain`: so many steps in a row are summed by one accumulator, a multiple of STEPS_TOGETHER, which may leave
+        the last one up to three more.
 
         `far_a`: a, which are weights, does not fit the cache, so that the tiles of the first panel ask for the rows
         below (tiles.py); the others find them there.

@@ -1,6 +1,7 @@
 """Every tuned number, with the machine, the day and how it was found.
 
-The bits of direct sums depend on none of them but the chains and CHUNK, which are part of what that sum is.
+The bits of direct sums depend on none of them but the chains and CHUNK, and on STEPS_TOGETHER of tiles.py, which are
+part of what that sum is.
 """
 
 #: Terms that one accumulator of the tile sums in a row; the sums of CHUNK terms are summed by another, and those of all
@@ -20,8 +21,8 @@ The bits of direct sums depend on none of them but the chains and CHUNK, which a
 CHAIN = 16
 CHUNK = 512
 
-#: Sums of up to so many terms have longer chains: the worst of 150,000 sums of like terms of each of 14 lengths up to
-#: 2048 is 12.9 units off, at 512; sums of 3072 and 3840 would be 14.4 and 15.  Beside chains of 16, both with AVX2,
+#: Sums of up to so many terms have longer chains: the worst of millions of sums of like terms of each of 300 lengths up
+#: to 2048 is 13.6 units off, at 1522; sums of 3072 and 3840 would be 14.4 and 15.  Beside chains of 16, both with AVX2,
 #: dense layers take 0.9 to 1.0 of the time.  Zen 3, 2026-11-28.
 LONG_CHAIN = 32
 LONG_CHAIN_STEPS = 2048
@@ -151,15 +152,16 @@ SLICE_SECONDS = 0.05
 #: Taps of one part of a kernel of the transforms, at most: twice as many samples of 16 float32 lanes take 1 MiB.
 LONGEST_PART = 4096
 
-#: Steps that one accumulator of a product of spectra sums, at two terms each.  The worst of like terms, in units of the
-#: bound, for 32, 128, 512, 2048 and 4096 channels; the time is the same:
+#: Steps that one accumulator of a product of spectra sums, at two terms each, and the most in all.  How far the worst
+#: of like terms of 32, 128, 512, 2048, 4096, 8192 and 12000 steps is off, in units of the bound; the time is the same:
 #:
-#:     64    9    23    19    25    31
-#:     32    9    11    15    18    33
+#:     64    9    23    19    25    31    30    45
+#:     32    9    11    15    18    33    62    92
 #:     16    6     9    12    33    65
 #:
 #: Zen 3, 2026-11-28.
-PRODUCT_CHUNK = 32
+PRODUCT_CHUNK = 64
+MOST_PRODUCT_STEPS = 8192
 
 #: Channels stand in the lanes of transforms where they fill this much of them, else pairs of blocks do.  Not tuned.
 FULL_LANES = 0.6

@@ -21,12 +21,11 @@ real.  A transform runs on as many pairs of blocks as a vector has lanes:
 Where a result is NaN or infinite, which any such sample or weight and any overflow leads to, as every output of a block
 depends on all of its samples, the pair of blocks is summed again, tap by tap: what is not finite stays in its windows.
 
-Accuracy: within 24 u times the sum over channels of max|x| sum|w|, u = eps / 2, the maximum over the pair of blocks,
-for up to 2048 channels in a group.  Like terms, whose rounding errors are alike too, come to 18, with 4096 channels to
-33.  Else measured: up to 8, on 10^6 outputs each of K 16 to 12000, 1 to 512 channels: 0.04 to 1.3 for normal data, 3 to
-8 for positive data, 0.04 to 2 for normal data of which the magnitudes range over 10^6.  In units of u * sum|x||w| of
-each output, that is up to 6 and 15 for the first two; up to 375 for the last, where a large sample is in the block but
-not in the window.
+Accuracy: within 32 u times the sum over channels of max|x| sum|w|, u = eps / 2, the maximum over the pair of blocks.
+Like terms of many channels, whose rounding errors are alike too, come to 31 (tuning.PRODUCT_CHUNK).  Else measured: up
+to 8, on 10^6 outputs each of K 16 to 12000, 1 to 512 channels: 0.04 to 1.3 for normal data, 3 to 8 for positive data,
+0.04 to 2 for normal data of which the magnitudes range over 10^6.  In units of u * sum|x||w| of each output, that is up
+to 6 and 15 for the first two; up to 375 for the last, where a large sample is in the block but not in the window.
 
 Times of direct or depthwise over those of this, one thread, weights prepared, and in brackets with their preparation:
 8 x 120000 K 4096 30.8 (29), 250000 K 129 2.6 (2.5), 10^6 K 50 1.16, 1 -> 80 K 251 L 3200 2.4 (1.7), 768 depthwise
@@ -71,7 +70,7 @@ from ..transform import (
 )
 
 #: The bound of the error: see the docstring.
-UNITS = 24.0
+UNITS = 32.0
 
 #: Spectra of so many steps of the weights are put in their places at once, so that memory is written in longer runs.
 STEPS_AT_ONCE = 16
@@ -102,6 +101,9 @@ def refuse(problem: Conv1dProblem) -> str | None:
         return f"the transforms are of float32 and float64, not {problem.compute_dtype}"
     cut, lanes, itemsize = best_cut(problem), machine.lanes(problem.compute_dtype), problem.compute_dtype.itemsize
     buffers = {TIMES: problem.C_in_g, CHANNELS: -(-problem.C_in_g // lanes), PAIRED_CHANNELS: 1}[cut.lanes_along]
+    steps = cut.slots * cut.parts * (1 if cut.lanes_along == PAIRED_CHANNELS else problem.C_in_g)
+    if steps > tuning.MOST_PRODUCT_STEPS:
+        return f"sums of {steps:,} spectra would be less exact than it promises; {tuning.MOST_PRODUCT_STEPS:,} may be"
     least = buffers * cut.slots * cut.parts * 2 * cut.n * lanes * itemsize
     if least > tuning.LARGEST_SAMPLES_BYTES:
         return f"the spectra of all taps and channels of the least block take {least:,} bytes"

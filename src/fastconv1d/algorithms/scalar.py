@@ -2,7 +2,8 @@
 
     y[n, g R + r, t] = sum over steps (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
 
-The arithmetic is NumPy's, in the dtype of the result.  Numbers that are rounded are summed in the order of direct.
+The arithmetic is NumPy's, in the dtype of the result.  Numbers that are rounded are summed in
+chains, as direct's are.
 """
 
 from __future__ import annotations
@@ -99,13 +100,13 @@ def _add(total, row):
     return loop
 
 
-def chain_of(total):
+def steps_in_a_row(total):
     """How many steps are summed in a row: of exact numbers all that a block has."""
     return EXACT_CHUNK if total.dtype.kind in "iu" else CHAIN
 
 
-@overload(chain_of)
-def _chain_of(total):
+@overload(steps_in_a_row)
+def _steps_in_a_row(total):
     steps = EXACT_CHUNK if isinstance(total.dtype, types.Integer) else CHAIN
     return lambda total: steps
 
@@ -130,10 +131,10 @@ def run_loops(x, w, bias, y, g, share):
             pack(x, n, group * g.C + c0, group * g.C + c1, s0, s1, t0, t1 - t0, g, packed)
             fill_table(table, s0, s1, c0, c1 - c0, g.row, g)
             for row in range(group * g.R + r0, group * g.R + r1):
-                for first in range(0, s1 - s0, chain_of(total)):
+                for first in range(0, s1 - s0, steps_in_a_row(total)):
                     sums = chain if first else total
                     clear(sums)
-                    for i in range(first, min(first + chain_of(total), s1 - s0)):
+                    for i in range(first, min(first + steps_in_a_row(total), s1 - s0)):
                         accumulate(sums, w[row * g.steps + s0 + i], span(packed, table[i], t1 - t0))
                     if first:
                         add(total, chain)

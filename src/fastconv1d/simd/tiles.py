@@ -52,12 +52,13 @@ MOST_ROWS = 8
 ONE_CHAIN_SUMS = 16
 #: Rows of the tile where rows and columns fill several: four multiply-adds for each vector of b that is read.
 TILE_ROWS = 4
-#: Steps of one turn of the loop, a part of CHAIN, for the widest tiles of up to TILE_ROWS rows, which cover most of a
+#: Steps of one turn of the loop, a part of a chain, for the widest tiles of up to TILE_ROWS rows, which cover most of a
 #: block.  Where another thread shares the core, as on most virtual ones, it is the other instructions that count: 4
 #: rows of 3 vectors, in C, reach 0.62 of the peak of multiply-adds with one step a turn and a table for both operands,
 #: 0.69 with four, 0.75 to 0.8 with a table for one, as with none.  Whole calls take 0.87 to 0.95 of the time that they
 #: took with the first.  With 16 steps the CPU does not foresee rows of samples, 1.1 times the time; 8 rows of 1 vector
 #: have too many addresses for it, 1.1.  Zen 3, 2026-11-28.
+#: What is left of whole turns goes with the last chain in every tile, so that this is part of what the sum is.
 STEPS_TOGETHER = 4
 
 
@@ -158,12 +159,12 @@ def _emit_tiles(tile: Tile) -> None:
 def _emit_tile(tile: Tile) -> None:
     """The reduction of one tile shape, and the store of its result.
 
-    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and weights `far_a` of the
-    rows below for the same steps, which the next tile reads: 512 -> 1024 K 1 with 96 times takes 0.83 of the time, on
-    Zen 3 512 -> 1024 and 320 -> 320 K 16 0.94 to 0.97, but 1.03 where they are near.  Asking for the lines of this tile
-    of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15 0.79, but 1 -> 16 K 3, which fits the
-    cache, 1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with long kernels.  Zen 4, 2026-11-27, one
-    thread.
+    What may not be near is asked for ahead: the lines of y `ahead` from here (sweep.py), and where weights are far
+    (`far_a`) those of the rows below, which the next tile reads, for the chains but the first: 512 -> 1024 K 1 with
+    96 times takes 0.83 of the time, on Zen 3 0.95, 320 -> 320 K 16 1.0, and 1.03 where they are near.
+    Asking for the lines of this tile of y, 32 -> 512 K 1, whose result takes 33 MB, took 0.72 and 4 -> 768 K 15
+    0.79, but 1 -> 16 K 3, which fits the cache, 1.1.  Asking for weights in L1 instead of L2 costs up to 20 % with
+    long kernels.  Zen 4, 2026-11-27, one thread.
     """
     simd, builder, operands = tile.simd, tile.simd.builder, tile.operands
     if tile.rows > 1:  # one row is a stream, which the CPU sees itself
@@ -184,15 +185,15 @@ def _emit_chain(tile: Tile) -> list[ir.Value]:
 def _emit_chains(tile: Tile) -> list[ir.Value]:
     """The sums over all steps: accumulators sum a chain of `chain` steps, and others the chains.
 
-    The last chain takes the steps too that are left over from whole turns of the loop.
+    The loop over chains takes whole turns of STEPS_TOGETHER steps, in every tile, so that chains are the same in all.
+    The last chain takes what is left over, too, which is all where there is less than a turn.
     """
     builder, operands, first = tile.simd.builder, tile.operands, tile.operands["start"]
     together = STEPS_TOGETHER if tile.rows <= TILE_ROWS and tile.vectors == most_vectors(tile.rows) else 1
     with builder.goto_entry_block():  # in registers where there are enough
         totals = [builder.alloca(zero.type) for zero in tile.zeros()]
     before, chain, done = builder.basic_block, builder.append_basic_block("chain"), builder.append_basic_block("done")
-    steps = builder.and_(builder.sub(operands["stop"], first), I64(-STEPS_TOGETHER))
-    stop = builder.add(first, steps)
+    stop = builder.add(first, builder.and_(builder.sub(operands["stop"], first), I64(-STEPS_TOGETHER)))
     builder.branch(chain)
 
     builder.position_at_end(chain)
@@ -209,8 +210,9 @@ def _emit_chains(tile: Tile) -> list[ir.Value]:
         builder.store(value, total)
     if tile.lanes_along == TIMES:
         with builder.if_then(builder.icmp_signed("!=", operands["far_a"], I64(0))):
-            for m in range(tile.rows):
-                below = builder.add(end, times(builder, operands["a_row"], tile.rows + m))
+            line = machine.LINE_BYTES // tile.simd.align
+            for m, step in itertools.product(range(tile.rows), range(0, tuning.LONG_CHAIN, line)):
+                below = builder.add(builder.add(end, I64(step)), times(builder, operands["a_row"], tile.rows + m))
                 prefetch(builder, builder.gep(operands["a"], [below]), written=False)
     start.add_incoming(end, builder.basic_block)
     builder.branch(chain)
