@@ -103,7 +103,8 @@ def refuse(problem: Conv1dProblem) -> str | None:
     buffers = {TIMES: problem.C_in_g, CHANNELS: -(-problem.C_in_g // lanes), PAIRED_CHANNELS: 1}[cut.lanes_along]
     steps = cut.slots * cut.parts * (1 if cut.lanes_along == PAIRED_CHANNELS else problem.C_in_g)
     if steps > tuning.MOST_PRODUCT_STEPS:
-        return f"sums of {steps:,} spectra would be less exact than it promises; {tuning.MOST_PRODUCT_STEPS:,} may be"
+        most = tuning.MOST_PRODUCT_STEPS
+        return f"of the {steps:,} channels and parts of kernels that are summed, it is accurate for up to {most:,}"
     least = buffers * cut.slots * cut.parts * 2 * cut.n * lanes * itemsize
     if least > tuning.LARGEST_SAMPLES_BYTES:
         return f"the spectra of all taps and channels of the least block take {least:,} bytes"

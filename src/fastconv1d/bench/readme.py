@@ -27,9 +27,14 @@ def compared(run: Run, ours: str = "conv1d") -> list[Result]:
     return [result for result in run["results"] if result["name"] in names and not math.isnan(ratio(result, ours))]
 
 
+def columns_of(runs: dict[int, Run]) -> list[tuple[int, str]]:
+    """What the table has: numbers of threads, and names of ours."""
+    return [(threads, ours) for threads in runs for ours in OURS if compared(runs[threads], ours)]
+
+
 def table(runs: dict[int, Run]) -> Iterator[str]:
     """Yield a row for each family: geometric mean, worst and best of each run."""
-    columns = [(threads, ours) for threads in runs for ours in OURS if compared(runs[threads], ours)]
+    columns = columns_of(runs)
     titles = [f"`{ours}`, {threads} thread{'s' * (threads > 1)} | worst | best" for threads, ours in columns]
     yield f"| family | layers | {' | '.join(titles)} |"
     yield "|" + "---|" * (2 + 3 * len(columns))
@@ -43,12 +48,12 @@ def table(runs: dict[int, Run]) -> Iterator[str]:
             yield f"| {family} | {len(rows[0])} | {' | '.join(cells)} |"
 
 
-def losses(run: Run) -> str:
-    """The layers on which conv1d loses, the worst first."""
-    lost = sorted((ratio(result), result["name"], best_peer(result)[0]) for result in compared(run))
+def losses(run: Run, ours: str) -> str:
+    """The layers on which `ours` loses, the worst first."""
+    lost = sorted((ratio(result, ours), result["name"], best_peer(result)[0]) for result in compared(run, ours))
     names = [f"{name} {value:.2f} ({PEERS[peer].title})" for value, name, peer in lost if value < LOSS]
     threads = f"{run['threads']} thread{'s' * (run['threads'] > 1)}"
-    return f"It loses by more than 5 % on {len(names)} layers with {threads}: {', '.join(names) or 'none'}."
+    return f"`{ours}` loses by more than 5 % on {len(names)} layers with {threads}: {', '.join(names) or 'none'}."
 
 
 def shares(run: Run) -> str:
@@ -72,11 +77,11 @@ def section(runs: dict[int, Run]) -> str:
     machine = run["machine"]
     return "\n\n".join(
         [
-            f"Time of the fastest of {', '.join(peers)} divided by ours, float32, on layers of published models:"
-            " geometric mean, worst and best. Above 1 fastconv1d is faster. All ran in one process, taking turns;"
-            " every result was checked first.",
+            f"Time of the fastest of {', '.join(peers)} divided by ours, each the least of its turns, float32, on"
+            " layers of published models: geometric mean, worst and best. Above 1 fastconv1d is faster. All ran in one"
+            " process, taking turns; every result was checked first.",
             "\n".join(table(runs)),
-            *(losses(run) for run in runs.values()),
+            *(losses(runs[threads], ours) for threads, ours in columns_of(runs)),
             *filter(None, (shares(run) for run in runs.values())),
             f"{machine['cpu']}, {machine['cores']} cores, {machine['vector_bits']}-bit vectors; {run['date'][:10]}."
             f" {versions}.",
