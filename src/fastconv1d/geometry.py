@@ -89,11 +89,16 @@ def packing_counts(problem: Conv1dProblem, blocks: int, *, along: int) -> dict[s
     return {"row": rows * slots * packed, "sample": samples}
 
 
+def near_bytes() -> int:
+    """Bytes of weights that stay near from block to block."""
+    return machine.cache_bytes(2) // 2
+
+
 def weight_counts(problem: Conv1dProblem, steps: int, blocks: float, *, along: int) -> dict[str, float]:
     """What reading the weights does, `steps` for each output channel in each block, see cost.py."""
     p, unit = problem, 1 if along == TIMES else machine.lanes(problem.compute_dtype)
     weights = p.groups * round_up(p.C_out_g, unit) * steps
-    near = machine.cache_bytes(2) // 2 // p.compute_dtype.itemsize
+    near = near_bytes() // p.compute_dtype.itemsize
     return {"weight": weights * blocks, "far weight": max(weights - near, 0) * blocks}
 
 
@@ -205,7 +210,7 @@ def geometry(
         "items": group_blocks * time_blocks * row_blocks, "row_unit": row_unit, "row_units": row_units,
         "block_rows": block_rows, "tile_columns": tile_columns, "lanes": lanes,
         "chain": chain_of(p.C_in_g * p.K), "sweep": sweep,
-        "far_weights": p.C_out * p.C_in_g * p.K * itemsize > machine.cache_bytes(2) // 2,
+        "far_weights": p.C_out * p.C_in_g * p.K * itemsize > near_bytes(),
         "far_outputs": p.N * p.C_out * p.L_out * itemsize > machine.cache_bytes(2),
     }  # fmt: skip
     return record_of({name: values[name] for name in FIELDS})

@@ -101,7 +101,7 @@ def refuse(problem: Conv1dProblem) -> str | None:
         return f"the transforms are of float32 and float64, not {problem.compute_dtype}"
     cut, lanes, itemsize = best_cut(problem), machine.lanes(problem.compute_dtype), problem.compute_dtype.itemsize
     buffers = {TIMES: problem.C_in_g, CHANNELS: -(-problem.C_in_g // lanes), PAIRED_CHANNELS: 1}[cut.lanes_along]
-    steps = cut.slots * cut.parts * (1 if cut.lanes_along == PAIRED_CHANNELS else problem.C_in_g)
+    steps = cut.steps(problem)
     if steps > tuning.MOST_PRODUCT_STEPS:
         most = tuning.MOST_PRODUCT_STEPS
         return f"of the {steps:,} channels and parts of kernels that are summed, it is accurate for up to {most:,}"
@@ -118,7 +118,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
     phases, pairs, inner = min(cut.shift, p.L_out), cut.pairs(p), cut.slots * cut.parts
     paired = cut.lanes_along == PAIRED_CHANNELS
     groups, C, R = (-(-p.C_in // lanes), lanes, p.C_out_g) if paired else (p.groups, p.C_in_g, p.C_out_g)
-    steps = inner if paired else inner * C
+    steps = cut.steps(p)
     all_seconds = p.N * seconds(price("fft", cut_counts(p, cut)))
     frequencies, vector = n // 2 + 1, 2 * lanes  # a vector of complex numbers
     compact = (n + 1) * vector  # one place more: spectra a power of two apart would share the sets of the cache
@@ -189,6 +189,10 @@ class Cut(NamedTuple):
     def part_taps(self) -> int:
         return -(-self.taps // self.parts)
 
+    def steps(self, problem: Conv1dProblem) -> int:
+        """Spectra that are multiplied and summed for each output channel."""
+        return self.slots * self.parts * (1 if self.lanes_along == PAIRED_CHANNELS else problem.C_in_g)
+
     def pairs(self, problem: Conv1dProblem) -> int:
         """Pairs of blocks of a row, in the longest phase."""
         return -(-problem.L_out // (self.shift * 2 * self.hop))
@@ -252,12 +256,12 @@ def amounts(problem: Conv1dProblem, cut: Cut) -> Amounts:
     rows = phases * blocks * -(-pairs // (blocks * most_complex_rows()))
     if cut.lanes_along == PAIRED_CHANNELS:
         chunks = -(-p.C_in // lanes)
-        outputs, steps = chunks * p.C_out_g, inner
+        outputs = chunks * p.C_out_g
         forward = chunks * inner
     else:
-        outputs, steps = p.groups * -(-p.C_out_g // lanes), p.C_in_g * inner
+        outputs = p.groups * -(-p.C_out_g // lanes)
         forward = p.groups * -(-p.C_in_g // lanes) * inner
-    pairs, weights = pairs * phases, outputs * steps * n
+    pairs, weights = pairs * phases, outputs * cut.steps(p) * n
     return Amounts(pairs * forward, pairs * outputs, pairs * weights, rows * outputs * n, weights, phases * blocks)
 
 

@@ -2,8 +2,8 @@
 
     y[n, g R + r, t] = sum over steps (c, k) of  w[g R + r, c, k] * x[n, g C + c, t * stride + k * dilation - pad_left]
 
-The arithmetic is NumPy's, in the dtype of the result.  Numbers that are rounded are summed in
-chains, as direct's are.
+The arithmetic is NumPy's, in the dtype of the result.  Numbers that are rounded are summed in chains, as
+direct's are.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ from ..epilogue import activation_of, finish
 from ..geometry import (
     MODE_CODES,
     cheaper_lanes,
+    near_bytes,
     order_counts,
     parts_for,
     record_of,
@@ -310,7 +311,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "row_unit": rows, "row_units": row_units, "row_blocks": row_blocks,
         "items": p.groups * time_blocks * row_blocks,
         "tile_columns": tile_columns, "lanes": lanes, "chain": chain_of(steps),
-        "far_weights": p.groups * points * weight_step * itemsize > machine.cache_bytes(2) // 2,
+        "far_weights": p.groups * points * weight_step * itemsize > near_bytes(),
         "sweep": sweep_of(along, steps).address(dtype),
         "sample": (row_to_samples if along_time else places_to_samples).address(dtype),
         "output": (products_to_row if along_time else products_to_places).address(dtype),
