@@ -677,6 +677,9 @@ def test_byte_order_is_kept():
     assert as_array(np.zeros(3, ">f4"), "x").dtype == np.dtype(">f4")
 
 
+HOLDS = "w must hold numbers, in an array or in nested lists of equal lengths, got "
+
+
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
@@ -685,7 +688,10 @@ def test_byte_order_is_kept():
             TypeError,
             "w is a masked array, whose mask would be lost: pass w.filled(0) or w.data",
         ),
-        (None, TypeError, f"w has dtype object, {COMPUTES}pass w.astype(np.float64)"),
+        (None, TypeError, f"{HOLDS}None"),
+        ([1, None], TypeError, f"{HOLDS}None"),
+        (np.array([[1, 2], [3]], object), TypeError, f"{HOLDS}[1, 2]"),
+        (np.array([1.5, 2], object), TypeError, f"w has dtype object, {COMPUTES}pass w.astype(np.float64)"),
         ([True], TypeError, f"w has dtype bool, {COMPUTES}pass w.astype(np.int32)"),
         (["a"], TypeError, f"w has dtype <U1, {COMPUTES}convert it to one of them"),
         (np.zeros(2, "g"), TypeError, f"w has dtype {np.dtype('g')}, {COMPUTES}pass w.astype(np.float64)"),

@@ -10,8 +10,10 @@ import functools
 import inspect
 import math
 import operator
+import reprlib
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex
 
 import numpy as np
@@ -156,7 +158,7 @@ def as_array(value: object, name: str) -> NDArray[Any]:
         For nested lists of unequal lengths.
     """
     if type(value) is np.ndarray:
-        _check_dtype(value.dtype, name)
+        _check_dtype(value.dtype, name, value)
         return value
     # Only a subclass can be masked, and only it pays for the import of np.ma.
     if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
@@ -166,7 +168,7 @@ def as_array(value: object, name: str) -> NDArray[Any]:
     except (TypeError, RuntimeError, ValueError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{name}, of type {type(value).__name__}, does not convert to a NumPy array: {error}") from error
-    _check_dtype(array.dtype, name)
+    _check_dtype(array.dtype, name, array)
     return array
 
 
@@ -373,8 +375,12 @@ def as_dtype(value: Any, name: str) -> np.dtype[Any]:
     return dtype
 
 
-def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+def _check_dtype(dtype: np.dtype[Any], name: str, array: NDArray[Any] | None = None) -> None:
     if dtype.type not in _SUPPORTED:
+        for item in array.flat if array is not None and dtype.type is np.object_ else ():
+            if not isinstance(item, Number):  # astype would not take it either
+                fits = f"{name} must hold numbers, in an array or in nested lists of equal lengths"
+                raise TypeError(f"{fits}, got {reprlib.repr(item)}")
         cast = f"pass {name}.astype(np.{_CASTS[dtype.type]})" if dtype.type in _CASTS else "convert it to one of them"
         raise TypeError(
             f"{name} has dtype {dtype}, conv1d computes with float16/32/64, complex64/128 and integers: {cast}"
