@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -147,6 +148,16 @@ def test_what_is_wrong_whatever_x_is_is_said_when_the_layer_is_made(
 ) -> None:
     with pytest.raises(kind, match=message):
         Conv1d(**{"w": np.ones((8, 6, 4), np.float32)} | arguments)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize(
+    ("w", "groups"), [((8, 6, 4), 3), ((8, 0, 4), 1), ((8, 6, 0), 1), ((0, 6, 4), 1), ((4,), 2), ((0,), 1)]
+)
+def test_no_x_that_nobody_gave_is_told_of(w: tuple[int, ...], groups: int) -> None:
+    with pytest.raises(ValueError, match=f"w of shape {re.escape(str(w))}") as caught:
+        Conv1d(np.ones(w), groups=groups)
+    assert "x of shape" not in str(caught.value)
 
 
 @pytest.mark.nojit

@@ -506,12 +506,14 @@ VALUE_ERRORS = [
     (
         {"x_shape": (2, 6, 100)},
         "x of shape (2, 6, 100) and w of shape (8, 4, 3) in NCW do not agree:"
-        " x has C_in=6 channels, w with C_in/groups=4 and groups=1 takes 4",
+        " x has C_in=6 channels, w with C_in/groups=4 and groups=1 takes 4."
+        " It takes x (N, 4, L) or (4, L), or w (C_out, 6, K)",
     ),
     (
         {"x_shape": (2, 100, 4)},
         "x of shape (2, 100, 4) and w of shape (8, 4, 3) in NCW do not agree:"
         " x has C_in=100 channels, w with C_in/groups=4 and groups=1 takes 4."
+        " It takes x (N, 4, L) or (4, L), or w (C_out, 100, K)."
         f" Did you mean {NWC_HINT} or x.swapaxes(-1, -2)?",
     ),
     (
@@ -519,51 +521,73 @@ VALUE_ERRORS = [
         # NWC reads K=8 and fits; x.swapaxes leaves K=300, which does not
         "x of shape (100, 4) and w of shape (8, 4, 300) in NCW do not agree:"
         " x has C_in=100 channels, w with C_in/groups=4 and groups=1 takes 4."
+        " It takes x (N, 4, L) or (4, L), or w (C_out, 100, K)."
         f" Did you mean {NWC_HINT}?",
     ),
     (
         {"x_shape": (2, 8, 100), "w_shape": (8, 1, 3)},
         "x of shape (2, 8, 100) and w of shape (8, 1, 3) in NCW do not agree:"
         " x has C_in=8 channels, w with C_in/groups=1 and groups=1 takes 1."
+        " It takes x (N, 1, L) or (1, L), or w (C_out, 8, K)."
         " Did you mean groups=8?",
     ),
     (
         {"w_shape": (8, 3, 4)},
         "x of shape (2, 4, 100) and w of shape (8, 3, 4) in NCW do not agree:"
         " x has C_in=4 channels, w with C_in/groups=3 and groups=1 takes 3."
+        " It takes x (N, 3, L) or (3, L), or w (C_out, 4, K)."
         " Did you mean w.transpose(0, 2, 1)?",
     ),
     (
+        {"x_shape": (2, 100, 6), "w_shape": (3, 2, 9), "groups": 1, "data_format": "NWC"},
+        "x of shape (2, 100, 6) and w of shape (3, 2, 9) in NWC do not agree:"
+        " x has C_in=6 channels, w with C_in/groups=2 and groups=1 takes 2."
+        " It takes x (N, L, 2) or (L, 2), or w (K, 6, C_out)."
+        " Did you mean groups=3?",
+    ),
+    (
+        {"x_shape": (2, 8, 100), "groups": 4},
+        "x of shape (2, 8, 100) and w of shape (8, 4, 3) in NCW do not agree:"
+        " x has C_in=8 channels, w with C_in/groups=4 and groups=4 takes 16."
+        " It takes x (N, 16, L) or (16, L), or w (C_out, 2, K)."
+        " Did you mean groups=2?",
+    ),
+    (
+        {"w_shape": (9, 4, 3), "groups": 3},
+        "groups=3 does not divide C_in=4 (x of shape (2, 4, 100) in NCW). Did you mean groups=1?",
+    ),
+    (
         {"groups": 3},
-        "groups=3 does not divide C_in=4 (x of shape (2, 4, 100) and w of shape (8, 4, 3) in NCW)."
-        " Did you mean groups=1?",
+        "groups=3 does not divide C_out=8 (w of shape (8, 4, 3) in NCW). Did you mean groups=1?",
     ),
     (
         {"w_shape": (9, 2, 3), "groups": 2},
-        "groups=2 does not divide C_out=9 (x of shape (2, 4, 100) and w of shape (9, 2, 3) in NCW)",
+        "groups=2 does not divide C_out=9 (w of shape (9, 2, 3) in NCW)",
     ),
     (
         {"x_shape": (100,), "w_shape": (3,), "groups": 2},
-        "groups=2 does not divide C_in=1 (x of shape (100,) and w of shape (3,) in NCW)",
+        "groups=2 does not divide C_out=1 (w of shape (3,) in NCW)",
     ),
     # empty where nothing may be
     (
         {"x_shape": (2, 0, 100), "w_shape": (8, 0, 3)},
-        "x of shape (2, 0, 100) and w of shape (8, 0, 3) in NCW have C_in=0:"
-        " only the batch and the length may be empty",
+        "w of shape (8, 0, 3) in NCW has C_in/groups=0: only the batch and the length may be empty",
+    ),
+    (
+        {"x_shape": (2, 0, 100)},
+        "x of shape (2, 0, 100) in NCW has C_in=0: only the batch and the length may be empty",
     ),
     (
         {"w_shape": (0, 4, 3)},
-        "x of shape (2, 4, 100) and w of shape (0, 4, 3) in NCW have C_out=0:"
-        " only the batch and the length may be empty",
+        "w of shape (0, 4, 3) in NCW has C_out=0: only the batch and the length may be empty",
     ),
     (
         {"w_shape": (8, 4, 0)},
-        "x of shape (2, 4, 100) and w of shape (8, 4, 0) in NCW have K=0: only the batch and the length may be empty",
+        "w of shape (8, 4, 0) in NCW has K=0: only the batch and the length may be empty",
     ),
     (
         {"x_shape": (100,), "w_shape": (0,)},
-        "x of shape (100,) and w of shape (0,) in NCW have K=0: only the batch and the length may be empty",
+        "w of shape (0,) in NCW has K=0: only the batch and the length may be empty",
     ),
     # bias
     (

@@ -269,7 +269,7 @@ def describe(
     channels_last = DATA_FORMATS[choice("data_format", data_format, DATA_FORMATS)] and len(w_shape) == 3
     dtype = _result_dtype(x_dtype, w_dtype, bias_dtype)
     N, C_in, L_in, C_out, C_in_g, K = _sizes(x_shape, w_shape, channels_last)
-    _check_channels(C_in, C_out, C_in_g, K, groups, f"x of shape {x_shape} and w of shape {w_shape} in {data_format}")
+    _check_channels(C_in, C_out, C_in_g, K, groups, f"x of shape {x_shape}", f"w of shape {w_shape}", data_format)
     if bias_shape not in (None, (C_out,)) and (bias_shape, len(w_shape)) != ((), 1):
         raise _ShapeError(
             f"bias must have shape (C_out,) = ({C_out},) to go with w of shape {w_shape}, got {bias_shape}"
@@ -411,17 +411,21 @@ def _sizes(x_shape: Shape, w_shape: Shape, channels_last: bool) -> tuple[int, in
     return N, C_in, L_in, C_out, C_in_g, K
 
 
-def _check_channels(C_in: int, C_out: int, C_in_g: int, K: int, groups: int, shapes: str) -> None:
-    for name, size in (("C_in", C_in), ("C_out", C_out), ("K", K)):
+def _check_channels(C_in: int, C_out: int, C_in_g: int, K: int, groups: int, x: str, w: str, data_format: str) -> None:
+    # Those of w first: what is wrong with w alone is said without the x that describe_weights makes up.
+    sizes = (("C_in/groups", C_in_g, w), ("K", K, w), ("C_out", C_out, w), ("C_in", C_in, x))
+    for name, size, array in sizes:
         if size == 0:
-            raise _ShapeError(f"{shapes} have {name}=0: only the batch and the length may be empty")
-    for name, size in (("C_in", C_in), ("C_out", C_out)):
+            raise _ShapeError(f"{array} in {data_format} has {name}=0: only the batch and the length may be empty")
+    for name, size, array in sizes[2:]:
         if size % groups:
-            raise _ShapeError(f"groups={groups} does not divide {name}={size} ({shapes})")
+            raise _ShapeError(f"groups={groups} does not divide {name}={size} ({array} in {data_format})")
     if C_in != C_in_g * groups:
+        x_axes, w_axes = _AXES[DATA_FORMATS[data_format]]
         raise _ShapeError(
-            f"{shapes} do not agree: x has C_in={C_in} channels, w with C_in/groups={C_in_g} and groups={groups}"
-            f" takes {C_in_g * groups}"
+            f"{x} and {w} in {data_format} do not agree: x has C_in={C_in} channels, w with C_in/groups={C_in_g}"
+            f" and groups={groups} takes {C_in_g * groups}. It takes x {x_axes.replace('C_in', f'{C_in_g * groups}')},"
+            f" or w {w_axes.replace('C_in/groups', f'{C_in // groups}')}"
         )
 
 
