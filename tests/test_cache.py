@@ -699,6 +699,8 @@ def test_warmup_compiles_every_kernel(run_python: RunPython) -> None:
 def test_the_commands(run_python: RunPython, tmp_path: Path) -> None:
     info = run_python("-m", "fastconv1d", "info", FASTCONV1D_CACHE=str(tmp_path))
     assert f"0 kept in {tmp_path}" in info.stdout
+    assert not list(tmp_path.rglob("*.code"))  # to name algorithms it compiles nothing
+    assert "(64, 64, 3)    (64, 1, 3)" in info.stdout  # the layers that it names algorithms for
     child = run_python("-m", "fastconv1d", "warmup", "--dtype", "float32")
     assert child.returncode == 0, child.stderr
     assert "misses" in child.stdout

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
+from typing import Any
 
 import numba
 import numpy as np
 from numba.core.codegen import ll  # the LLVM that Numba compiles with
 
-from . import __version__, cache_info, explain, machine, warmup
+from . import __version__, cache_info, machine, warmup
 from .bench import command
+from .plan import algorithm_for
+from .problem import describe
 from .sharing import MOST_WORKERS
 from .simd.tiles import TILE_ROWS, most_vectors
 from .threads import threads_for
@@ -22,10 +24,10 @@ from .threads import threads_for
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 DTYPES = ("float16", "float32", "float64", "complex64", "int64")
 
-#: Shapes of x and w, and groups, of one layer of each kind.
-LAYERS = {
-    "dense": ((1, 64, 1024), (64, 64, 3), 1),
-    "depthwise": ((1, 64, 1024), (64, 1, 3), 64),
+#: One layer of each kind.
+LAYERS: dict[str, dict[str, Any]] = {
+    "dense": {"x_shape": (1, 64, 1024), "w_shape": (64, 64, 3), "groups": 1},
+    "depthwise": {"x_shape": (1, 64, 1024), "w_shape": (64, 1, 3), "groups": 64},
 }
 
 
@@ -43,9 +45,15 @@ def info() -> Iterator[tuple[str, str]]:
     yield "caches", f"L1 {machine.cache_bytes(1) // 1024} KiB, L2 {machine.cache_bytes(2) // 1024} KiB a core"
     yield "threads", f"{threads_for(float('inf'), MOST_WORKERS)} of {machine.threads()}"
     yield "kernels", "plain Python, NUMBA_DISABLE_JIT is set" if numba.config.DISABLE_JIT else kept()
-    yield "algorithms", "".join(f"{kind:12}" for kind in LAYERS).rstrip()
-    for dtype in DTYPES:
-        yield f"  {dtype}", "".join(f"{algorithm(dtype, kind):12}" for kind in LAYERS).rstrip()
+    yield "algorithms", columns(LAYERS)
+    for name in ("x_shape", "w_shape", "groups"):
+        yield f"  {name}", columns(layer[name] for layer in LAYERS.values())
+    for dtype in map(np.dtype, DTYPES):
+        yield f"  {dtype}", columns(algorithm(dtype, layer) for layer in LAYERS.values())
+
+
+def columns(cells: Iterable[object]) -> str:
+    return "".join(f"{cell!s:15}" for cell in cells).rstrip()
 
 
 def kept() -> str:
@@ -56,15 +64,12 @@ def kept() -> str:
     return f"{cache.files} kept in {cache.directory}, {cache.bytes / 2**20:.1f} MiB"
 
 
-def algorithm(dtype: str, kind: str) -> str:
-    """Return the name of the algorithm that conv1d takes for a layer of this kind."""
-    x_shape, w_shape, groups = LAYERS[kind]
-    return explain(np.empty(x_shape, dtype), np.empty(w_shape, dtype), padding=1, groups=groups).algorithm
+def algorithm(dtype: np.dtype[Any], layer: dict[str, Any]) -> str:
+    """The name of the algorithm that conv1d takes for this layer; explain would compile what that calls."""
+    return algorithm_for(describe(**layer, x_dtype=dtype, w_dtype=dtype), "auto", False).name
 
 
 def print_info() -> None:
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("fastconv1d").setLevel(logging.INFO)  # to name an algorithm is to compile what it calls
     for name, text in info():
         print(f"{name:14}{text}", flush=True)
 

@@ -18,7 +18,7 @@ from .problem import Conv1dProblem, choice
 from .sharing import MOST_ITEMS
 from .threads import ALONE, Team, threads_for, with_helpers
 
-__all__ = ["ALGORITHMS", "Explanation", "Plan", "Prepared", "check_name", "explain_plan", "plan_for"]
+__all__ = ["ALGORITHMS", "Explanation", "Plan", "Prepared", "algorithm_for", "check_name", "explain_plan", "plan_for"]
 
 
 #: Weights and bias as the driver of a plan reads them.
@@ -90,14 +90,19 @@ def refusals(problem: Conv1dProblem) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def plan_for(problem: Conv1dProblem, algorithm: str, prepared: bool) -> Plan:
-    """The plan of `problem` by the named algorithm; for "auto" by the one that `choose` takes, `prepared` or not."""
-    if algorithm == "auto":
-        return Plan(problem, choose({one: cost(problem, one, prepared) for one in candidates_of(problem)}), prepared)
+    """The plan of `problem` by the algorithm of that name, its weights `prepared` before or not."""
+    return Plan(problem, algorithm_for(problem, algorithm, prepared), prepared)
+
+
+def algorithm_for(problem: Conv1dProblem, name: str, prepared: bool) -> Algorithm:
+    """The named algorithm, or ValueError if it can't compute `problem`; for "auto" the one that `choose` takes."""
+    if name == "auto":
+        return choose({one: cost(problem, one, prepared) for one in candidates_of(problem)})
     refused = refusals(problem)
-    if algorithm in refused:
+    if name in refused:
         ways = ", ".join(candidate.name for candidate in ALGORITHMS if candidate.name not in refused)
-        raise ValueError(f"algorithm={algorithm!r} can't do this: {refused[algorithm]}. Use 'auto' or one of: {ways}")
-    return Plan(problem, next(candidate for candidate in ALGORITHMS if candidate.name == algorithm), prepared)
+        raise ValueError(f"algorithm={name!r} can't do this: {refused[name]}. Use 'auto' or one of: {ways}")
+    return next(candidate for candidate in ALGORITHMS if candidate.name == name)
 
 
 def check_name(algorithm: object) -> str:
