@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import collections.abc
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
+import typing
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing
 import pytest
 
 import fastconv1d
@@ -63,6 +70,13 @@ def test_the_docstrings(name: str, request: pytest.FixtureRequest) -> None:
     if name == "fastconv1d.cache":
         request.getfixturevalue("own_cache")  # an example clears it
     assert doctest.testmod(importlib.import_module(name), optionflags=FLAGS).failed == 0
+
+
+@pytest.mark.parametrize("function", [fastconv1d.conv1d, fastconv1d.explain, fastconv1d.warmup, fastconv1d.Conv1d])
+def test_signatures_name_no_types_of_our_own(function: Callable[..., object]) -> None:
+    known = {"np", *dir(builtins), *dir(collections.abc), *dir(typing), *dir(np), *dir(np.typing)}
+    for parameter in inspect.signature(function).parameters.values():
+        assert set(re.findall(r"[A-Za-z_]\w*", parameter.annotation)) <= known, parameter
 
 
 def test_the_public_functions_have_examples() -> None:

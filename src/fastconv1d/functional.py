@@ -15,17 +15,15 @@ from .problem import as_array, describe
 
 __all__ = ["conv1d", "explain"]
 
-Counts = SupportsIndex | Sequence[SupportsIndex]
-
 
 def conv1d(
     x: Any,
     w: Any,
     bias: Any = None,
-    stride: Counts = 1,
-    padding: Counts | str = 0,
-    dilation: Counts = 1,
-    groups: Counts = 1,
+    stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+    padding: SupportsIndex | Sequence[SupportsIndex] | str = 0,
+    dilation: SupportsIndex | Sequence[SupportsIndex] = 1,
+    groups: SupportsIndex | Sequence[SupportsIndex] = 1,
     *,
     padding_mode: str = "zeros",
     data_format: str = "NCW",
@@ -110,10 +108,10 @@ def explain(
     x: Any,
     w: Any,
     bias: Any = None,
-    stride: Counts = 1,
-    padding: Counts | str = 0,
-    dilation: Counts = 1,
-    groups: Counts = 1,
+    stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+    padding: SupportsIndex | Sequence[SupportsIndex] | str = 0,
+    dilation: SupportsIndex | Sequence[SupportsIndex] = 1,
+    groups: SupportsIndex | Sequence[SupportsIndex] = 1,
     *,
     padding_mode: str = "zeros",
     data_format: str = "NCW",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from .call import Call
-from .functional import Counts, array_or_shape, find_call
+from .functional import array_or_shape, find_call
 from .plan import Explanation, Prepared, check_name, explain_plan
 from .problem import as_array, describe_weights
 
@@ -66,10 +66,10 @@ class Conv1d:
         self,
         w: Any,
         bias: Any = None,
-        stride: Counts = 1,
-        padding: Counts | str = 0,
-        dilation: Counts = 1,
-        groups: Counts = 1,
+        stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+        padding: SupportsIndex | Sequence[SupportsIndex] | str = 0,
+        dilation: SupportsIndex | Sequence[SupportsIndex] = 1,
+        groups: SupportsIndex | Sequence[SupportsIndex] = 1,
         *,
         padding_mode: str = "zeros",
         data_format: str = "NCW",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
-Counts = SupportsIndex | Sequence[SupportsIndex]
 P = ParamSpec("P")
 
 PADDING_MODES = {mode: mode for mode in ("zeros", "reflect", "replicate", "circular", "symmetric")}
@@ -226,10 +225,10 @@ def describe(
     w_dtype: np.dtype[Any],
     bias_shape: Shape | None = None,
     bias_dtype: np.dtype[Any] | None = None,
-    stride: Counts = 1,
-    padding: Counts | str = 0,
-    dilation: Counts = 1,
-    groups: Counts = 1,
+    stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+    padding: SupportsIndex | Sequence[SupportsIndex] | str = 0,
+    dilation: SupportsIndex | Sequence[SupportsIndex] = 1,
+    groups: SupportsIndex | Sequence[SupportsIndex] = 1,
     *,
     padding_mode: str = "zeros",
     data_format: str = "NCW",
