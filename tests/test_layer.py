@@ -135,6 +135,10 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "format": ({"data_format": "CNW"}, ValueError, "data_format must be one of"),
     "activation": ({"activation": "swishy"}, ValueError, "activation must be"),
     "algorithm": ({"algorithm": "quick"}, ValueError, "algorithm must be"),
+    "depthwise": ({"algorithm": "depthwise"}, ValueError, "a group has 6 input channels, not one. Use 'auto' or"),
+    "winograd": ({"algorithm": "winograd", "stride": 4}, ValueError, "no two of 4 taps"),
+    "direct": ({"algorithm": "direct", "w": np.ones((8, 6, 4), "F")}, ValueError, "algorithm='direct' can't do this"),
+    "fft": ({"algorithm": "fft", "w": np.ones((1, 8193, 4))}, ValueError, "algorithm='fft' can't do this"),
     "bias": ({"bias": np.ones(3)}, ValueError, "bias must have shape"),
     "w": ({"w": np.ones((2, 2))}, ValueError, "w must be"),
     "dtype": ({"w": np.ones((8, 6, 4), bool)}, TypeError, "w has dtype bool"),
@@ -148,6 +152,17 @@ def test_what_is_wrong_whatever_x_is_is_said_when_the_layer_is_made(
 ) -> None:
     with pytest.raises(kind, match=message):
         Conv1d(**{"w": np.ones((8, 6, 4), np.float32)} | arguments)
+
+
+def test_what_some_x_can_do_is_not_refused_when_the_layer_is_made(rng: np.random.Generator) -> None:
+    x, w = normal(rng, (6, 30), "float32"), small_integers(rng, (8, 6, 4), "int16")
+    layer = Conv1d(w, activation="gelu", algorithm="direct")
+    np.testing.assert_array_equal(layer(x), conv1d(x, w, activation="gelu", algorithm="direct"), strict=True)
+    with pytest.raises(TypeError, match="gelu"):
+        layer(w[0])
+    for options in ({"w": w, "dilation": 1000}, {"w": np.ones((1, 48, 15421)), "padding": "causal"}):
+        for algorithm in ("winograd", "fft"):  # of which the length of x decides
+            Conv1d(**options, algorithm=algorithm)
 
 
 @pytest.mark.nojit

@@ -10,7 +10,7 @@ import numpy as np
 
 from .call import Call
 from .functional import array_or_shape, find_call
-from .plan import Explanation, Prepared, check_name, explain_plan
+from .plan import Explanation, Prepared, algorithm_for, check_name, explain_plan
 from .problem import as_array, describe_weights
 
 __all__ = ["Conv1d"]
@@ -85,12 +85,14 @@ class Conv1d:
         self.padding_mode, self.data_format = padding_mode, data_format
         self.activation, self.algorithm = activation, check_name(algorithm)
         self._prepared: dict[tuple[tuple[int, ...], np.dtype], tuple[Call, Prepared]] = {}
-        describe_weights(
+        problem = describe_weights(
             self.w.shape, self.w.dtype,
             None if self.bias is None else self.bias.shape, None if self.bias is None else self.bias.dtype,
             stride, padding, dilation, groups,
             padding_mode=padding_mode, data_format=data_format, activation=activation,
         )  # fmt: skip
+        if algorithm != "auto":
+            algorithm_for(problem, algorithm, prepared=True)  # which refuses
 
     def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Convolve x.

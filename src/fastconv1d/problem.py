@@ -12,7 +12,7 @@ import math
 import operator
 import reprlib
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Number
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex
 
@@ -290,18 +290,22 @@ def describe_weights(
     *options: Any,
     data_format: str = "NCW",
     **names: Any,
-) -> None:
-    """Raise what describe would, whatever x is: for an x that goes with w and is as long as need be."""
+) -> Conv1dProblem:
+    """Raise what describe would, whatever x is; else return the least demanding problem, one without outputs.
+
+    Its x goes with w and has float32, which gives floats with all that can.  It is as long as need be for describe.
+    """
     stride, padding, dilation, groups = options
     (span,), (count,) = _counts("dilation", dilation), _counts("groups", groups)
     channels_last = DATA_FORMATS[choice("data_format", data_format, DATA_FORMATS)]
     C_in = w_shape[1] * count if len(w_shape) == 3 else 1
     L_in = span * max(w_shape, default=1) + 1
     x_shape = (L_in,) if len(w_shape) == 1 else (L_in, C_in) if channels_last else (C_in, L_in)
-    describe(
-        x_shape, w_dtype, w_shape, w_dtype, bias_shape, bias_dtype, stride, padding, dilation, groups,
+    problem = describe(
+        x_shape, np.dtype(np.float32), w_shape, w_dtype, bias_shape, bias_dtype, stride, padding, dilation, groups,
         data_format=data_format, **names,
     )  # fmt: skip
+    return replace(problem, L_in=problem.L_in - problem.L_out * problem.stride)
 
 
 def _counts(name: str, value: object) -> list[int]:

@@ -20,7 +20,7 @@ class Algorithm:
     """One way to compute a convolution."""
 
     name: str
-    #: Why it can't compute a problem, or None.
+    #: Why it can't compute a problem, or None.  One without outputs, L_out = 0, stands for those of all lengths.
     refuse: Callable[[Conv1dProblem], str | None]
     #: How it cuts a problem into blocks, whose weights will be `prepared` for many calls or for one.
     geometry: Callable[[Conv1dProblem, bool], np.ndarray]

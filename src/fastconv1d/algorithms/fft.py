@@ -99,14 +99,15 @@ def refuse(problem: Conv1dProblem) -> str | None:
         return "NUMBA_DISABLE_JIT is set, and the transforms have no Python form"
     if problem.compute_dtype not in (np.float32, np.float64):
         return f"the transforms are of float32 and float64, not {problem.compute_dtype}"
-    cut, lanes, itemsize = best_cut(problem), machine.lanes(problem.compute_dtype), problem.compute_dtype.itemsize
+    lanes, itemsize = machine.lanes(problem.compute_dtype), problem.compute_dtype.itemsize
+    cut = best_cut(problem) if problem.L_out else next(cuts(problem))  # the first has the fewest steps
     buffers = {TIMES: problem.C_in_g, CHANNELS: -(-problem.C_in_g // lanes), PAIRED_CHANNELS: 1}[cut.lanes_along]
     steps = cut.steps(problem)
     if steps > tuning.MOST_PRODUCT_STEPS:
         most = tuning.MOST_PRODUCT_STEPS
         return f"of the {steps:,} channels and parts of kernels that are summed, it is accurate for up to {most:,}"
     least = buffers * cut.slots * cut.parts * 2 * cut.n * lanes * itemsize
-    if least > tuning.LARGEST_SAMPLES_BYTES:
+    if least > tuning.LARGEST_SAMPLES_BYTES and problem.L_out:
         return f"the spectra of all taps and channels of the least block take {least:,} bytes"
     return None
 
