@@ -36,7 +36,7 @@ from problems import (
     small_integers,
 )
 
-from fastconv1d import conv1d, explain, functional, machine, plan, tuning
+from fastconv1d import Conv1d, conv1d, explain, functional, machine, plan, tuning
 from fastconv1d.algorithms import depthwise, direct, winograd
 from fastconv1d.call import Call
 from fastconv1d.geometry import cheaper_lanes, parts_for, slots_for
@@ -574,6 +574,15 @@ def test_explain_gives_the_choice_and_every_refusal(rng: np.random.Generator, ca
     assert not explanation.estimates.keys() & explanation.refusals.keys()
     for word in (explanation.algorithm, *explanation.refusals.values(), *explanation.estimates):
         assert word in repr(explanation)
+
+
+@pytest.mark.nojit
+def test_explain_says_that_the_algorithm_was_forced() -> None:
+    w = np.zeros((4, 3, 5), np.float32)
+    for options, forced in (({}, False), ({"algorithm": "auto"}, False), ({"algorithm": "scalar"}, True)):
+        for explanation in (explain((3, 50), w, **options), Conv1d(w, **options).explain((3, 50))):
+            assert explanation.forced is forced
+            assert ("scalar, forced by algorithm=" in repr(explanation)) is forced
 
 
 def test_explain_takes_shapes_for_arrays_of_float32() -> None:

@@ -132,8 +132,8 @@ def explain(
     Returns
     -------
     Explanation
-        Prints as a table.  Its attributes are `problem`, `algorithm`, `refusals`, `estimates`, `flops`, `bytes`,
-        `scratch_bytes` and `threads`.
+        Prints as a table.  Its attributes are `problem`, `algorithm`, `forced`, `refusals`, `estimates`, `flops`,
+        `bytes`, `scratch_bytes` and `threads`.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def explain(
     call = find_call(
         x, w, bias, stride, padding, dilation, groups, padding_mode, data_format, activation, algorithm, False
     )
-    return explain_plan(call.plan)
+    return explain_plan(call.plan, algorithm != "auto")
 
 
 def array_or_shape(value: Any, name: str) -> np.ndarray:

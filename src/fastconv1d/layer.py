@@ -129,7 +129,7 @@ class Conv1d:
 
     def explain(self, x: Any) -> Explanation:
         """Tell how the layer computes an x, an array or a shape; as `fastconv1d.explain`."""
-        return explain_plan(self._call(array_or_shape(x, "x")).plan)
+        return explain_plan(self._call(array_or_shape(x, "x")).plan, self.algorithm != "auto")
 
     def __repr__(self) -> str:
         texts = []

@@ -141,6 +141,8 @@ class Explanation:
     problem: Conv1dProblem
     #: The name of the algorithm that computes it.
     algorithm: str
+    #: Whether that was asked for by `algorithm=`, not chosen.
+    forced: bool
     #: Why each algorithm that can't, can't.
     refusals: dict[str, str]
     #: The seconds that one sample of the batch should take by each that was chosen among, its weights prepared or not.
@@ -158,7 +160,7 @@ class Explanation:
     def __repr__(self) -> str:
         rows = [
             ("problem", str(self.problem)),
-            ("algorithm", self.algorithm),
+            ("algorithm", self.algorithm + ", forced by algorithm=" * self.forced),
             *((f"not {name}", reason) for name, reason in self.refusals.items()),
             ("estimates", ", ".join(f"{name} {1e6 * time:,.0f} us" for name, time in self.estimates.items())),
             ("flops", f"{self.flops:,}"),
@@ -170,12 +172,13 @@ class Explanation:
         return "\n".join(f"{name:{width}}  {text}" for name, text in rows)
 
 
-def explain_plan(plan: Plan) -> Explanation:
-    """What `plan` does, for people."""
+def explain_plan(plan: Plan, forced: bool) -> Explanation:
+    """What `plan` does, for people; whether its algorithm was `forced` is not for a plan to know."""
     problem = plan.problem
     return Explanation(
         problem=problem,
         algorithm=plan.algorithm.name,
+        forced=forced,
         refusals=refusals(problem),
         estimates={a.name: seconds(cost(problem, a, plan.prepared)) for a in candidates_of(problem)},
         flops=problem.flops,
