@@ -54,6 +54,16 @@ def test_the_blocks_of_the_readme() -> None:
     assert failures(markdown) == 0
 
 
+def test_the_first_screen_tells_how_to_install_and_the_speed_of_the_figures() -> None:
+    first, figures = README.read_text().split("\n## The contract\n")
+    assert "\npip install .\n" in first
+    sentence = next(paragraph for paragraph in first.split("\n\n") if "(#figures)" in paragraph)
+    layers, *cells = re.findall(r"[\d.]+", re.search(r"^\| all \|.*", figures, re.MULTILINE)[0])
+    lost = re.findall(r"loses by more than 5 % on (\d+) layers", figures)
+    told = [layers, *cells[::3], "512", "5", *lost, min(cells[1::3], key=float)]
+    assert re.findall(r"\b\d[\d.]*\b", sentence) == told
+
+
 def test_a_wrong_block_is_found() -> None:
     good = "```python\n>>> a = 1\n\n```\ntext\n```python\n>>> a + 1\n2\n```\n```sh\nfalse\n```\n"
     assert failures(good) == 0
