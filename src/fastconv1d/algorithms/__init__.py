@@ -13,6 +13,8 @@ from ..cost import Count
 from ..driver import Driver
 from ..problem import Conv1dProblem
 from . import depthwise, direct, fft, scalar, winograd
+from .fft_blocks import run_fft
+from .winograd_blocks import run_winograd
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ ALGORITHMS = tuple(
     for module, preparation, driver, units in (
         (depthwise, packing.preparation, run_blocks, None),
         (direct, packing.preparation, run_blocks, None),
-        (winograd, winograd.preparation, winograd.run_winograd, winograd.UNITS),
-        (fft, fft.preparation, fft.run_fft, fft.UNITS),
+        (winograd, winograd.preparation, run_winograd, winograd.UNITS),
+        (fft, fft.preparation, run_fft, fft.UNITS),
         (scalar, scalar.preparation, scalar.run_loops, None),
     )
 )
