@@ -26,6 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("FASTCONV1D_CACHE", str(config.cache.mkdir("fastconv1d")))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Compiling, most of the work, is done by one thread; what is timed is timed by itself."""
+    return 0 if config.option.benchmark_only else min(os.cpu_count() or 1, 4)
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty directory for compiled code, for this test only."""

@@ -29,12 +29,11 @@ from problems import (
     small_integers,
 )
 
-from fastconv1d import conv1d
+from fastconv1d import conv1d, machine
 from fastconv1d.plan import ALGORITHMS
 from fastconv1d.problem import describe
 
 PAGE = mmap.PAGESIZE
-TILE = 8 * 16  # no tile is longer than 8 vectors of 16 lanes
 CANARY = 0xA5
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="guard pages are made with mprotect")
@@ -66,9 +65,10 @@ def place(values: Any, side: str) -> Any:
 Case = tuple[int, int, int, int, dict[str, Any]]
 
 
-def cases() -> Iterator[Case]:
+def cases(dtype: str) -> Iterator[Case]:
     """Every length from 0 to two tiles, every number of channels around the panel, and what packing makes of them."""
-    for L in range(2 * TILE + 1):
+    tile = 8 * machine.lanes(np.dtype(dtype))  # none is longer than 8 vectors
+    for L in range(2 * tile + 1):
         yield 2, 5, L, 3, {"padding": 1 if L else 2}
         yield 3, 3, L, 4, {"groups": 3, "padding": "causal" if L else (3, 1)}
         yield 2, 3, L + 3, 3, {}
@@ -94,15 +94,17 @@ def cases() -> Iterator[Case]:
 def walk(dtype: str) -> None:
     """Solve every case with every algorithm that accepts it, and say before each what it is."""
     rng = np.random.default_rng(0)
-    for layout, case, side in itertools.product(LAYOUTS, cases(), ("end", "start")):
+    for layout, case in itertools.product(LAYOUTS, cases(dtype)):
         C_in, C_out, L, K, options = case
         w_shape = (C_out, C_in // options.get("groups", 1), K)
         x, w = in_layout(layout, small_integers(rng, (2, C_in, L), dtype), small_integers(rng, w_shape, dtype))
-        x, w, bias = (place(values, side) for values in (x, w, small_integers(rng, (C_out,), dtype)))
-        problem = {"x": x, "w": w, "bias": bias, "data_format": layout, **options}
+        arrays = {"x": x, "w": w, "bias": small_integers(rng, (C_out,), dtype)}
         described = describe(x.shape, x.dtype, w.shape, w.dtype, data_format=layout, **options)
-        for algorithm in ALGORITHMS:
-            if algorithm.refuse(described) is None:
+        accepted = [algorithm for algorithm in ALGORITHMS if algorithm.refuse(described) is None]
+        for side in ("end", "start"):
+            problem = {name: place(values, side) for name, values in arrays.items()}
+            problem |= {"data_format": layout, **options}
+            for algorithm in accepted:
                 print(algorithm.name, dtype, layout, side, case, flush=True)
                 out, memory = guarded(described.out_shape, dtype, side)
                 out[...] = np.nan
@@ -123,7 +125,7 @@ def test_no_byte_outside_of_the_arrays_is_touched(run_python: RunPython, dtype: 
     *_, last = child.stdout.splitlines() or [""]
     assert (last, child.returncode) == ("all done", 0), child.stderr
     for algorithm, layout in itertools.product(ALGORITHMS, LAYOUTS):
-        assert child.stdout.count(f"{algorithm.name} {dtype} {layout}") > 1000
+        assert child.stdout.count(f"{algorithm.name} {dtype} {layout}") > 500
 
 
 @pytest.mark.parametrize(("side", "index"), [("end", 8), ("start", -1)])
