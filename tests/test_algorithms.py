@@ -156,6 +156,9 @@ def blocks() -> dict[str, Case]:
         "wide,groups": case(128, 96, 140, 3, groups=4, padding=1),
         "wide,groups=C_out": case(96, 24, 140, 3, groups=24, padding=1),
         "large": case(48, 56, 530, 3, N=4, padding=1),
+        "panels": case(550, 258, 130, 1, N=1),
+        "panels,strided": case(40, 256, 61, 2, N=1, stride=3, padding=3),
+        "panels,groups": case(40, 514, 51, 1, N=1, groups=2),
     }
 
 
@@ -269,6 +272,24 @@ def test_blocks_are_cut_among_their_channels(
 ) -> None:
     problem = arrays(rng, small_integers, case, dtype, layout)
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
+
+
+@pytest.mark.generic
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_blocks_in_panels(
+    new_plans: None, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, dtype: str
+) -> None:
+    """Whatever the outputs and the width of a tile."""
+    monkeypatch.setattr(direct, "lanes_along", lambda *_: TIMES)
+    monkeypatch.setattr(direct, "pays_in_panels", lambda problem, *_: problem.C_in_g * problem.K > tuning.CHAIN)
+    names = set()
+    for name, case_ in TABLE.items():
+        arguments = arrays(rng, small_integers, case_, dtype, "NCW")
+        problem = describe_call(**arguments)
+        if problem.L_out and plan.plan_for(problem, "direct", False).geometry[0].into_panels:
+            names.add(name)
+            assert_exact(conv1d(**arguments, algorithm="direct"), **arguments)
+    assert names >= {"K=1", "wide,K=1", "panels", "panels,strided", "panels,groups"}
 
 
 @pytest.mark.parametrize("C_in", [512, 513])

@@ -82,6 +82,8 @@ def cases(dtype: str) -> Iterator[Case]:
     for C, L in itertools.product(WIDE_CHANNELS, (1, 2, 5)):
         yield 2, C, L, 1, {}
         yield C, C, L, 1, {"groups": C}
+    for L in (1, 8, 24, 25, 65):  # blocks in panels
+        yield 17, 256, L, 1, {}
     for stride, dilation, L in itertools.product((1, 2, 3, 4), (1, 2, 3), (1, 8, 31, 64, 100)):
         options = {"stride": stride, "dilation": dilation}
         yield 3, 5, L * stride + 3 * dilation, 4, options

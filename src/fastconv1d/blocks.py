@@ -17,6 +17,8 @@ The groups of a block are swept one after the other, but with one output each th
 Where the lanes do not run along what is side by side in memory, the outputs of a block are turned (turning.py) before
 they are stored.
 
+Where many outputs read a packed block of times, whose taps share nothing, it stands in panels too (packing.py).
+
 Of few steps and outputs packing would be a good part of the work: blocks of these that meet no padding take the rows of
 x itself for the packed ones (in_place).
 
@@ -75,6 +77,8 @@ def fill_block(x, w, target, y_c, y_t, g, n, g0, g1, t0, t1, r0, r1, is_packed, 
         elif s1 - s0 < g.steps:  # a block of one group, and of some of its channels
             c0, c1 = c0 + s0 // g.K, c0 + (s1 - 1) // g.K + 1
         groups, a_row, a_column, b_row, b_panel = g1 - g0, g.steps, 0, 0, 1
+        if g.into_panels:
+            b_panel = g.panel // g.tile_columns
         y_row, rows, y_columns = y_t, t1 - t0, r1 - r0
         row = x.strides[1] // size if in_place else g.row
         if g.lanes_along == TIMES:

@@ -25,6 +25,7 @@ FIELDS = (
     "groups C R L_out steps K "  # the problem: C and R are the input and output channels of a group
     "stride dilation pad_left mode activation "
     "lanes_along slots shift row packed scratch in_place "  # the packed block: packing.py
+    "panel line into_panels "  # the same in panels
     "turn turns turned turned_row "  # where the lanes do not run as memory does: turning.py
     "block_steps block_times time_blocks "  # how the work is cut: blocks.py
     "group_blocks row_unit row_units row_blocks items "  # items: the blocks of one sample of the batch
@@ -167,12 +168,14 @@ def geometry(
     tile_columns: int = 1,
     sweep: int = 0,
     turn: int = 0,
+    into_panels: int = 0,
 ) -> np.ndarray:
     """The record of a problem that an algorithm has cut into blocks.
 
     `block_channels` is how many channels the taps of `block_steps` steps may belong to.  A block takes as many groups
     as `packed_bytes` has room for, but only one where a group has more steps than a block.  `turn` is the address of
-    the machine code of turning.py, where the lanes do not run along what is side by side in memory.
+    the machine code of turning.py, where the lanes do not run along what is side by side in memory, and `into_panels`
+    that of packing.py, where blocks of times should stand in panels.
     """
     p = problem
     C_out_g = p.C_out // groups
@@ -191,7 +194,13 @@ def geometry(
         block_groups = max(1, min(packed_bytes // (per_group * itemsize), groups // machine.threads()))
         if turn:  # the outputs stay near until they are turned
             block_groups = min(block_groups, max(1, machine.cache_bytes(2) // 2 // (C_out_g * block_times * itemsize)))
-    packed = block_groups * per_group + lanes
+    packed, line, panel = block_groups * per_group + lanes, 0, 0
+    if slots < p.K or block_groups > 1:  # where taps share the samples, panels would overlap
+        into_panels = 0
+    if into_panels:
+        # One row more, as panels a multiple of a page apart would share the sets of the cache.
+        line, row, panel = row, tile_columns, (block_channels * slots + 1) * tile_columns
+        packed = -(-block_times // tile_columns) * panel + line
     row_units = -(-C_out_g // row_unit)
     # The outputs of a block: rows of its groups, which stand as far apart as groups do.
     channels = (block_groups - 1) * C_out_g + min(-(-row_units // row_blocks) * row_unit, C_out_g)
@@ -203,6 +212,7 @@ def geometry(
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
+        "panel": panel, "line": line, "into_panels": into_panels,
         "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 8 * block_steps, **turning,
         "in_place": in_place(p, slots, lanes_along),
         "block_steps": block_steps, "block_times": block_times,

@@ -19,6 +19,9 @@ The slots of the channels c0 ... c1 of a block stand in the buffer in one of two
     CHANNELS   slot 0: place 0 of c0 ... c1, place 1 of c0 ... c1, ...   slot 1: place 0 of ...
                at (p * row + place) * (c1 - c0) + c - c0
 
+In panels, where no taps share a slot, a TIMES slot of each panel holds the times that a tile is wide: place t of slot p
+stands at ``t // tile_columns * panel + ((c - c0) * slots + p) * tile_columns + t % tile_columns``.
+
 PAIRED_CHANNELS is CHANNELS where channel c of the output reads channel c of x alone.
 """
 
@@ -35,6 +38,7 @@ from .decoding import number
 from .geometry import MODE_CODES, round_up
 from .problem import Conv1dProblem
 from .simd.arrays import address, ask_for, call, channels_of, contiguous, copied, shifted, span, times_of
+from .simd.moves import copy_vector
 from .simd.tiles import CHANNELS, TIMES
 from .tuning import PACKED_AHEAD
 from .turning import turn_tiles
@@ -95,6 +99,16 @@ def weights_into_panels(w, panels, groups, R, C, K, columns, lanes, by_step):
                     for r in range(count, columns):
                         panels[to + r] = 0
                     to += columns
+
+
+@standalone(pointers=2, integers=4, tables=0)
+def line_into_panels(line, panels, count, columns, panel, lanes):
+    """The `count` numbers of a line in pieces of `columns`, which go `panel` apart; whole vectors, of both."""
+    to = 0
+    for first in range(0, count, columns):
+        for j in range(0, min(columns, count - first), lanes):
+            copy_vector(line, first + j, panels, to + j)
+        to += panel
 
 
 @kernel
@@ -260,7 +274,8 @@ def pack(x, n, c0, c1, s0, s1, t0, width, g, packed):
         turned = g.turns and c1 - c0 > 1 and pack_turned(x, n, c0, c1, start, packed, p, first, last, g)
         if g.lanes_along == TIMES:
             for c in range(c0, c1):
-                at = ((c - c0) * g.slots + p) * g.row
+                place = ((c - c0) * g.slots + p) * g.row
+                at, row = (g.packed - g.line, g.line) if g.into_panels else (place, g.row)
                 if turned:
                     pad_times(x, n, c, start, g.stride, g.mode, packed, at, count, first, last)
                 else:
@@ -269,7 +284,10 @@ def pack(x, n, c0, c1, s0, s1, t0, width, g, packed):
                         ask_for(times_of(x, n, c + PACKED_AHEAD, start + first * g.stride, 1, reach))
                     pack_times(x, n, c, start, g.stride, g.mode, packed, at, count)
                 # The slack of the last vector: denormals left there would be slow.
-                clear(span(packed, at + count, min(g.lanes, g.row - count)))
+                clear(span(packed, at + count, min(g.lanes, row - count)))
+                if g.into_panels:
+                    line, panels = address(packed) + at * packed.itemsize, address(packed) + place * packed.itemsize
+                    call(g.into_panels, (line, panels, count, g.tile_columns, g.panel, g.lanes))
         elif c1 - c0 == 1:
             pack_times(x, n, c0, start, g.stride, g.mode, packed, p * g.row, count)
         else:

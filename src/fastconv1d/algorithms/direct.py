@@ -24,6 +24,7 @@ from ..geometry import (
     weight_counts,
 )
 from ..geometry import geometry as lay_out
+from ..packing import line_into_panels
 from ..problem import Conv1dProblem
 from ..simd.tiles import TILE_ROWS, TIMES, tile_for
 from ..sweep import sweep_of
@@ -100,7 +101,19 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         tile_columns=tile_columns,
         sweep=sweep_of(along, steps).address(dtype),
         turn=turn.address(dtype) if along != runs_along(p) else 0,
+        into_panels=line_into_panels.address(dtype) if pays_in_panels(p, along, tile_columns) else 0,
     )
+
+
+def pays_in_panels(problem: Conv1dProblem, along: int, tile_columns: int) -> bool:
+    """Whether a packed block should stand in panels, each as wide as a tile.
+
+    A tile whose columns are no whole lines of the cache reads what stands beside them too, unless that is its own.
+    """
+    p = problem
+    broken = tile_columns * p.compute_dtype.itemsize % machine.LINE_BYTES != 0
+    many = p.C_in_g * p.K > tuning.CHAIN and p.C_out_g >= tuning.PANEL_OUTPUTS
+    return along == runs_along(p) == TIMES and many and broken
 
 
 def lanes_along(problem: Conv1dProblem, prepared: bool) -> int:
