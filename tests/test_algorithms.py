@@ -258,18 +258,18 @@ def fine_items(monkeypatch: pytest.MonkeyPatch, new_plans: None) -> None:
     monkeypatch.setattr(tuning, "ITEM_SECONDS", 1e-12)
 
 
+@pytest.mark.parametrize("cut", ["small_caches", "fine_items"])
 @pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("float32",), blocks() | SOME))
-def test_small_caches(
-    small_caches: None, rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
+def test_blocks_however_they_are_cut(
+    request: pytest.FixtureRequest,
+    rng: np.random.Generator,
+    algorithm: str,
+    case: Case,
+    layout: str,
+    dtype: str,
+    cut: str,
 ) -> None:
-    problem = arrays(rng, small_integers, case, dtype, layout)
-    assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
-
-
-@pytest.mark.parametrize(("algorithm", "case", "layout", "dtype"), accepted(("float32",), blocks() | SOME))
-def test_blocks_are_cut_among_their_channels(
-    fine_items: None, rng: np.random.Generator, algorithm: str, case: Case, layout: str, dtype: str
-) -> None:
+    request.getfixturevalue(cut)
     problem = arrays(rng, small_integers, case, dtype, layout)
     assert_solved_exactly(conv1d(**problem, algorithm=algorithm), algorithm, **problem)
 
