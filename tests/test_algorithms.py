@@ -280,6 +280,7 @@ def test_blocks_in_panels(
     new_plans: None, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, dtype: str
 ) -> None:
     """Whatever the outputs and the width of a tile."""
+    monkeypatch.setattr(machine, "threads", lambda: 2)  # with one, both groups would stand in a block
     monkeypatch.setattr(direct, "lanes_along", lambda *_: TIMES)
     monkeypatch.setattr(direct, "pays_in_panels", lambda problem, *_: problem.C_in_g * problem.K > tuning.CHAIN)
     names = set()
@@ -712,6 +713,7 @@ BITS = {
     "dilated": case(5, 11, 170, 4, N=3, dilation=3),
     "strided,dilated,groups": case(6, 10, 500, 4, N=3, groups=2, stride=3, dilation=2),
     "wide": case(260, 11, 100, 3, N=3),
+    "wide,K=1": case(40, 260, 103, 1, N=3),
     "depthwise": case(19, 19, 170, 4, N=3, groups=19),
     "depthwise_x2,strided": case(7, 14, 340, 5, N=3, groups=7, stride=2),
     "depthwise,K=31": case(3, 3, 190, 31, N=3, groups=3),

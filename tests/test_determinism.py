@@ -20,6 +20,7 @@ CASES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "dense": ((3, 37, 1111, 29, 5), {"padding": "same"}),
     "deep": ((2, 700, 61, 21, 3), {}),
     "pointwise": ((3, 65, 1003, 18, 1), {"activation": "gelu"}),
+    "pointwise,panels": ((2, 40, 1003, 260, 1), {}),
     "strided": ((3, 11, 2017, 23, 7), {"stride": 3, "padding": (4, 1)}),
     "dilated": ((3, 11, 1301, 9, 3), {"dilation": 17, "padding": "causal"}),
     "strided,dilated,groups": ((2, 12, 1501, 18, 4), {"stride": 2, "dilation": 3, "groups": 3, "padding": 5}),

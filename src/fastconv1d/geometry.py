@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import machine, tuning
+from .compile import Standalone
 from .cost import Counts, price
 from .epilogue import activation_of
 from .problem import PADDING_MODES, Conv1dProblem
@@ -168,14 +169,14 @@ def geometry(
     tile_columns: int = 1,
     sweep: int = 0,
     turn: int = 0,
-    into_panels: int = 0,
+    into_panels: Standalone | None = None,
 ) -> np.ndarray:
     """The record of a problem that an algorithm has cut into blocks.
 
     `block_channels` is how many channels the taps of `block_steps` steps may belong to.  A block takes as many groups
     as `packed_bytes` has room for, but only one where a group has more steps than a block.  `turn` is the address of
     the machine code of turning.py, where the lanes do not run along what is side by side in memory, and `into_panels`
-    that of packing.py, where blocks of times should stand in panels.
+    the function of packing.py, where blocks of times should stand in panels; they do if no taps share the samples.
     """
     p = problem
     C_out_g = p.C_out // groups
@@ -195,8 +196,8 @@ def geometry(
         if turn:  # the outputs stay near until they are turned
             block_groups = min(block_groups, max(1, machine.cache_bytes(2) // 2 // (C_out_g * block_times * itemsize)))
     packed, line, panel = block_groups * per_group + lanes, 0, 0
-    if slots < p.K or block_groups > 1:  # where taps share the samples, panels would overlap
-        into_panels = 0
+    if slots < p.K or block_groups > 1:
+        into_panels = None
     if into_panels:
         # One row more, as panels a multiple of a page apart would share the sets of the cache.
         line, row, panel = row, tile_columns, (block_channels * slots + 1) * tile_columns
@@ -212,7 +213,7 @@ def geometry(
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),
         "lanes_along": lanes_along, "slots": slots, "shift": shift, "row": row,
-        "panel": panel, "line": line, "into_panels": into_panels,
+        "panel": panel, "line": line, "into_panels": into_panels.address(p.compute_dtype) if into_panels else 0,
         "packed": packed, "scratch": (packed + turning["turned"]) * itemsize + 8 * block_steps, **turning,
         "in_place": in_place(p, slots, lanes_along),
         "block_steps": block_steps, "block_times": block_times,

@@ -299,7 +299,8 @@ def describe_weights(
     (span,), (count,) = _counts("dilation", dilation), _counts("groups", groups)
     channels_last = DATA_FORMATS[choice("data_format", data_format, DATA_FORMATS)]
     C_in = w_shape[1] * count if len(w_shape) == 3 else 1
-    L_in = span * max(w_shape, default=1) + 1
+    K = w_shape[:1] if channels_last else w_shape[-1:]
+    L_in = span * max(K, default=1) + 1
     x_shape = (L_in,) if len(w_shape) == 1 else (L_in, C_in) if channels_last else (C_in, L_in)
     problem = describe(
         x_shape, np.dtype(np.float32), w_shape, w_dtype, bias_shape, bias_dtype, stride, padding, dilation, groups,
@@ -381,7 +382,7 @@ def as_dtype(value: Any, name: str) -> np.dtype[Any]:
 def _check_dtype(dtype: np.dtype[Any], name: str, array: NDArray[Any] | None = None) -> None:
     if dtype.type not in _SUPPORTED:
         for item in array.flat if array is not None and dtype.type is np.object_ else ():
-            if not isinstance(item, Number):  # astype would not take it either
+            if not isinstance(item, Number):  # a conversion is hardly what was meant
                 fits = f"{name} must hold numbers, in an array or in nested lists of equal lengths"
                 raise TypeError(f"{fits}, got {reprlib.repr(item)}")
         cast = f"pass {name}.astype(np.{_CASTS[dtype.type]})" if dtype.type in _CASTS else "convert it to one of them"

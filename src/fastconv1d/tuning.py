@@ -65,7 +65,8 @@ PACKED_AHEAD = 4
 IN_PLACE_OUTPUTS = 16
 
 #: Outputs of a group, at least, for which a packed block stands in panels where a tile is no whole lines wide, as with
-#: AVX2: to put it there is one more pass over it.  From 256 on, K 1 takes 0.92 to 1.03 of the time, 0.96 in the mean of
+#: AVX2: to put it there is one more pass over it.  From 256 on, K 1, and
+#: what else has taps that share no samples, takes 0.92 to 1.03 of the time, 0.96 in the mean of
 #: 8 layers: 512 -> 1024 and 64 -> 256 0.93, 256 -> 512 0.94, 256 -> 256 0.98; with 64 to 128 1.02, 768 -> 96 1.1.  The
 #: sweep by itself takes 0.92 to 0.95.  Zen 3, 2026-11-28.
 PANEL_OUTPUTS = 256

@@ -21,10 +21,11 @@ __all__ = ["warmup"]
 Shape = tuple[int, int, int]
 
 #: (N, C_in, L) of x, (C_out, C_in/groups, K) of w, and groups: one layer of each kind that an algorithm is made for,
-#: with steps that are one chain (sweep.py) and with more.
+#: with steps that are one chain (sweep.py) and with more, and one whose blocks stand in panels where that pays.
 LAYERS = (
     ((1, 64, 256), (64, 64, 3), 1),
     ((1, 4, 256), (64, 4, 3), 1),
+    ((1, 32, 256), (256, 32, 1), 1),
     ((1, 64, 256), (64, 1, 3), 64),
     ((1, 64, 256), (64, 1, 32), 64),
     ((1, 4, 4096), (4, 4, 512), 1),

@@ -101,14 +101,15 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         tile_columns=tile_columns,
         sweep=sweep_of(along, steps).address(dtype),
         turn=turn.address(dtype) if along != runs_along(p) else 0,
-        into_panels=line_into_panels.address(dtype) if pays_in_panels(p, along, tile_columns) else 0,
+        into_panels=line_into_panels if pays_in_panels(p, along, tile_columns) else None,
     )
 
 
 def pays_in_panels(problem: Conv1dProblem, along: int, tile_columns: int) -> bool:
     """Whether a packed block should stand in panels, each as wide as a tile.
 
-    A tile whose columns are no whole lines of the cache reads what stands beside them too, unless that is its own.
+    Where a tile is no whole lines of the cache wide, it reads a part of the columns beside it with its own, unless all
+    that it reads stands together.
     """
     p = problem
     broken = tile_columns * p.compute_dtype.itemsize % machine.LINE_BYTES != 0

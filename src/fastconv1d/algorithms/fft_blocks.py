@@ -1,4 +1,4 @@
-"""The blocks of fft.py: spectra of the weights and of the samples, and the sums that come back."""
+"""The blocks of fft.py, which explains the words: spectra of weights and samples, and the sums that come back."""
 
 from __future__ import annotations
 

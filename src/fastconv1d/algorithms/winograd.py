@@ -184,7 +184,7 @@ def geometry(problem: Conv1dProblem, prepared: bool) -> np.ndarray:
         "stride": p.stride, "dilation": p.dilation, "pad_left": p.pad_left, "mode": MODE_CODES[p.padding_mode],
         "activation": activation_of(p),
         "lanes_along": TIMES if along_time else CHANNELS, "slots": slots, "shift": spacing, "row": row,
-        "panel": 0, "line": 0, "into_panels": 0,
+        "panel": 0, "line": 0, "into_panels": 0,  # what is packed stands in rows
         "packed": block_channels * slots * row + lanes, "width": width, "block_channels": block_channels,
         "taps": taps, "laps": laps, "points": points, "spacing": spacing, "tiles": tiles, "reach": reach,
         "phase_step": phase_step, "sample_row": sample_row, "sample_step": sample_step,

@@ -1,4 +1,4 @@
-"""The blocks of winograd.py: samples and weights transformed, their products swept, and transformed back."""
+"""The blocks of winograd.py, which explains the words: samples and weights transformed, products, and back."""
 
 from __future__ import annotations
 
