@@ -24,7 +24,8 @@ What is counted, of each where it applies:
     strided        numbers of fft's that have no neighbours in memory
     read byte      of spectra of weights that the cache can't hold; written byte: of results
     word           multiply-adds of scalar, by the size of a number
-    preparation    1, for preparing the weights; prepared weight, prepared byte: weights, and bytes past the cache
+    preparation    1, for preparing the weights; prepared weight, prepared byte: weights, in winograd and fft
+                   vectors of them, and bytes past the cache
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ COSTS: dict[str, dict[str, float]] = {
     "winograd": {
         "call": 10500, "fma": 0.834, "output": 19.1, "row": 296, "run": 7.47, "sample": 19.2,
         "thinned": 1.24, "gathered": 1.31, "turned": 0.417, "frame": 68.5, "weight": 0.164, "far weight": 0.0602,
-        "preparation": 58900, "prepared weight": 1.36,
+        "preparation": 58900, "prepared weight": 21.8,
     },
     "fft": {
         "call": 4320, "pass": 2.06, "row": 185, "sample": 2.39, "output": 0.85, "strided": 1.8, "product": 8.84,

@@ -240,7 +240,7 @@ def counts_along(problem: Conv1dProblem, along: int) -> tuple[Counts, Counts]:
     if spacing > 1 and along == TIMES:
         runs = OUTPUTS * -(-spacing // lanes)
         running["run"] = (p.C_in * slots * reach + p.C_out * tiles) / spacing * runs
-    return running, {"preparation": 1, "prepared weight": points * p.C_out * steps}
+    return running, {"preparation": 1, "prepared weight": points * p.C_out * steps / lanes}
 
 
 def preparation(problem: Conv1dProblem, geometry: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
