@@ -160,6 +160,7 @@ def test_what_some_x_can_do_is_not_refused_when_the_layer_is_made(rng: np.random
     np.testing.assert_array_equal(layer(x), conv1d(x, w, activation="gelu", algorithm="direct"), strict=True)
     with pytest.raises(TypeError, match="gelu"):
         layer(w[0])
+    Conv1d(np.ones((2048, 1, 2), "f"), dilation=2**30, padding="causal")  # spans 2**30, not 2048 times as much
     for options in ({"w": w, "dilation": 1000}, {"w": np.ones((1, 48, 15421)), "padding": "causal"}):
         for algorithm in ("winograd", "fft"):  # of which the length of x decides
             Conv1d(**options, algorithm=algorithm)

@@ -211,7 +211,8 @@ UNITS_PER_SECOND = 6e9
 
 #: Prices of what the algorithms do, in those units, in either data format.  Fitted by benchmarks/fit_costs.py
 #: --problems 2500 --seed 71, but for the "gathered" and "turned" of direct, which are from problems timed with the
-#: lanes along either axis, and the prices of scalar.  By them the chosen algorithm is within 10 % of the best on 96 %
+#: lanes along either axis, winograd's "prepared weight", fitted by the number and now by the vector of 16, and the
+#: prices of scalar.  By them the chosen algorithm is within 10 % of the best on 96 %
 #: of 1500 other problems (seed 72) in NCW and NWC where weights are prepared, on 99 % of each where preparing them
 #: counts; by those before, with one price for all of what fft does, on 94, 93, 97 and 96 %.  The worst have a few
 #: outputs of kernels several times longer than x.  Of the two axes that the lanes may run along, the chosen one is
